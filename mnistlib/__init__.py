@@ -1,0 +1,36 @@
+"""mnistlib: the helper package of the MNIST and LeNet-5 course.
+
+The notebooks introduce each name; every module can be read in one sitting. Names are loaded when
+first used, so that ``import mnistlib`` is quick and works even where PyTorch does not (see `doctor`).
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "load": "datasets",
+    "fetch": "datasets",
+    "Split": "datasets",
+    "DataError": "files",
+    "NETWORKS": "networks",
+    "build": "networks",
+    "pretrained": "networks",
+    "layer_table": "counting",
+    "fit": "training",
+    "History": "training",
+    "evaluate": "evaluation",
+    "Evaluation": "evaluation",
+}
+_MODULES = ("counting", "datasets", "doctor", "evaluation", "files", "networks", "plots", "training")
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"mnistlib.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"mnistlib.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'mnistlib' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__():
+    return __all__

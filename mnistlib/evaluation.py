@@ -1,0 +1,86 @@
+"""What a trained network gets right and wrong, on a whole split. Introduced in notebook 03."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mnistlib.datasets import Split
+from mnistlib.networks import check_fits
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The logits of a network for every image of a split, and what follows from them.
+
+    logits: float32 ``[N, classes]``; labels: int64 ``[N]``; both on the CPU.
+    """
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def predictions(self) -> torch.Tensor:
+        """The class with the largest logit: int64 ``[N]``."""
+        return self.logits.argmax(1)
+
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """Softmax of the logits: float32 ``[N, classes]``, each row adds up to 1."""
+        return self.logits.softmax(1)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of correct predictions, 0–1."""
+        return self.correct.double().mean().item()
+
+    @property
+    def correct(self) -> torch.Tensor:
+        """Whether each prediction is right: bool ``[N]``."""
+        return self.predictions == self.labels
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, in nats."""
+        return F.cross_entropy(self.logits.double(), self.labels).item()
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of ``accuracy`` that the choice of N test images brings, 0–1."""
+        return (self.accuracy * (1 - self.accuracy) / len(self.labels)) ** 0.5
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """How often each true class (row) was predicted as each class (column)."""
+        size = len(self.classes)
+        counts = np.bincount((self.labels * size + self.predictions).numpy(), minlength=size * size)
+        axes = {"index": pd.Index(self.classes, name="true"), "columns": pd.Index(self.classes, name="predicted")}
+        return pd.DataFrame(counts.reshape(size, size), **axes)
+
+    def mistakes(self) -> torch.Tensor:
+        """Indices of the wrong predictions, the most confident first: int64 ``[number wrong]``."""
+        wrong = (~self.correct).nonzero().flatten()
+        return wrong[self.probabilities[wrong].amax(1).argsort(descending=True, stable=True)]
+
+    def __str__(self) -> str:
+        n, wrong = len(self.labels), int((~self.correct).sum())
+        return f"accuracy ≈ {self.accuracy:.2%} ± {self.standard_error:.2%}, loss ≈ {self.loss:.3f}, ≈ {wrong:,} of {n:,} wrong"
+
+
+def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:
+    """Run ``net`` over every image of ``split``, in evaluation mode, on the device the network is on.
+
+    Raises ValueError when the network cannot take such images or the split is empty.
+    """
+    check_fits(net, split)
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    training = net.training
+    net.eval()
+    with torch.inference_mode():
+        logits = torch.cat([net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))])
+    net.train(training)
+    return Evaluation(logits.float(), split.labels.cpu(), split.classes)
