@@ -13,14 +13,16 @@ _HOME = {
     "DataError": "files",
     "NETWORKS": "networks",
     "build": "networks",
-    "pretrained": "networks",
+    "save_checkpoint": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "pretrained": "checkpoints",
     "layer_table": "counting",
     "fit": "training",
     "History": "training",
     "evaluate": "evaluation",
     "Evaluation": "evaluation",
 }
-_MODULES = ("counting", "datasets", "doctor", "evaluation", "files", "networks", "plots", "training")
+_MODULES = ("checkpoints", "counting", "datasets", "doctor", "evaluation", "files", "networks", "plots", "training")
 __all__ = [*_HOME, *_MODULES]
 
 

@@ -64,7 +64,8 @@ def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             net.eval()(image)
     except RuntimeError as error:
-        raise ValueError(f"the network cannot take an image of {'×'.join(map(str, input_size))}: {str(error).splitlines()[0]}") from None
+        size = "×".join(map(str, input_size))
+        raise ValueError(f"the network cannot take an image of {size}: {str(error).splitlines()[0]}") from None
     finally:
         net.train(training)
         for hook in hooks:

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from mnistlib.datasets import Split
-from mnistlib.networks import check_fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +83,26 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation
         logits = torch.cat([net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))])
     net.train(training)
     return Evaluation(logits.float(), split.labels.cpu(), split.classes)
+
+
+def check_fits(net: nn.Module, split: Split) -> None:
+    """Raise ValueError unless ``net`` turns this split's images into one logit for each class."""
+    if not len(split):
+        raise ValueError("the split has no images; nothing can be trained or measured on it.")
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    size = "×".join(str(n) for n in split.images.shape[1:])
+    training = net.training
+    try:
+        with torch.no_grad():
+            logits = net.eval()(split.images[:1].to(device).float() / 255)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the network cannot take images of {size} ({str(error).splitlines()[0]}). "
+            "Resize them first: lenet5 and lenet5-1998 take split.resized(32), the others 28×28."
+        ) from None
+    finally:
+        net.train(training)
+    if logits.shape != (1, len(split.classes)):
+        raise ValueError(
+            f"the network must give {len(split.classes)} logits an image, one a class; it gave {list(logits.shape)}."
+        )

@@ -4,20 +4,13 @@ A network is a plain ``nn.Sequential`` with named layers, so that a reader sees 
 `NETWORKS` lists them by key. Parameter counts are exact: tests hold them to their sources.
 """
 
-import io
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from mnistlib.datasets import Split
-from mnistlib.files import DataError, atomic_write
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 def lenet5() -> nn.Sequential:
@@ -243,77 +236,3 @@ def find(key: str) -> Network:
 def build(key: str, seed: int | None = None) -> nn.Module:
     """A new network by its key, e.g. ``build("lenet5", seed=1)``. Introduced in notebook 02."""
     return find(key).build(seed)
-
-
-def check_fits(net: nn.Module, split: Split) -> None:
-    """Raise ValueError unless ``net`` turns this split's images into one logit for each class."""
-    if not len(split):
-        raise ValueError("the split has no images; nothing can be trained or measured on it.")
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    size = "×".join(str(n) for n in split.images.shape[1:])
-    training = net.training
-    try:
-        with torch.no_grad():
-            logits = net.eval()(split.images[:1].to(device).float() / 255)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the network cannot take images of {size} ({str(error).splitlines()[0]}). "
-            "Resize them first: lenet5 and lenet5-1998 take split.resized(32), the others 28×28."
-        ) from None
-    finally:
-        net.train(training)
-    if logits.shape != (1, len(split.classes)):
-        raise ValueError(f"the network must give one logit for each of {len(split.classes)} classes; for one image of {size} it gave {list(logits.shape)}.")
-
-
-def save(net: nn.Module, path, key: str, **facts) -> None:
-    """Write the weights of a network of `NETWORKS` and plain ``facts`` about them to a checkpoint file.
-
-    Raises ValueError when ``net`` is not the network that ``key`` names. Introduced in notebook 03.
-    """
-    state = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
-    _fill(find(key).build(), state, f"this {type(net).__name__}", key)
-    buffer = io.BytesIO()
-    torch.save({"network": key, "state": state, "facts": facts}, buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
-
-
-def load(path, key: str | None = None) -> nn.Module:
-    """The network in a checkpoint that `save` wrote, in evaluation mode. Introduced in notebook 03.
-
-    With ``key``, it must be that network. Read with ``weights_only=True``: a file from someone
-    else cannot run code. Raises `DataError` when the file is not such a checkpoint.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no checkpoint {path}. Give the path of a file that mnistlib.save wrote.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = content["network"], content["state"]
-    except Exception as error:  # foreign bytes make torch.load fail in a dozen ways, all meaning the same
-        raise DataError(f"{path} is not a checkpoint of this course, or it is damaged. Give a file that mnistlib.save wrote.") from None
-    if key is not None and found != key:
-        raise DataError(f"{path} holds the network {found!r}, not {key!r}. Load it with key={found!r}, or give another file.")
-    net = find(found).build()
-    _fill(net, state, str(path), found)
-    return net.eval()
-
-
-def pretrained(key: str = "lenet5") -> nn.Module:
-    """The trained network that ships with the course, in evaluation mode. Introduced in notebook 00.
-
-    Made by ``make weights``.
-    """
-    path = WEIGHTS / f"{find(key).key}.pt"
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.pt")))
-        raise DataError(f"no trained {key!r} ships with the course, only {shipped}. Train one: python -m mnistlib train --network {key}")
-    return load(path, key)
-
-
-def _fill(net: nn.Module, state: dict, what: str, key: str) -> None:
-    try:
-        net.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise DataError(f"{what} does not have the weights of {key!r}: {str(error).splitlines()[-1].strip()}") from None

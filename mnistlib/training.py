@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from mnistlib.datasets import Split
-from mnistlib.evaluation import evaluate
-from mnistlib.networks import check_fits
+from mnistlib.evaluation import check_fits, evaluate
 
 
 @dataclass

@@ -1,0 +1,118 @@
+"""The command line: ``python -m mnistlib doctor | data | train | pictures``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mnistlib import doctor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status: 0 well, 1 the doctor found something, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m mnistlib", description="Helper of the MNIST and LeNet-5 course.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    commands.add_parser("doctor", help="is this machine ready for the course?")
+
+    data = commands.add_parser("data", help="get datasets ready for use without a network")
+    data.add_argument("names", nargs="*", default=["MNIST"], metavar="NAME", help="MNIST, FashionMNIST, KMNIST, QMNIST")
+
+    train = commands.add_parser(
+        "train", help="train a network and measure it", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    train.add_argument("--network", default="lenet5", help="a key of mnistlib.NETWORKS")
+    train.add_argument("--dataset", default="MNIST", help="MNIST, FashionMNIST, KMNIST or QMNIST")
+    train.add_argument("--epochs", type=int, default=3)
+    train.add_argument("--batch-size", type=int, default=128)
+    train.add_argument("--lr", type=float, default=0.01, help="peak learning rate of the one-cycle schedule")
+    train.add_argument("--seed", type=int, default=0, help="decides the first weights, the order of images, the split")
+    train.add_argument("--valid", type=int, default=5000, help="training images kept for validation; 0 trains on all")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    train.add_argument("--save", type=Path, metavar="FILE", help="write the trained weights here")
+
+    pictures = commands.add_parser("pictures", help="draw the pictures of the README again")
+    pictures.add_argument("--out", type=Path, default=Path("pictures"), metavar="FOLDER")
+
+    options = parser.parse_args(arguments)
+    if options.command == "doctor":  # before anything else is imported: it must run where the rest does not
+        return 0 if doctor.run() else 1
+
+    from mnistlib.files import DataError
+
+    try:
+        return COMMANDS[options.command](options)
+    except (ValueError, DataError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run_data(options) -> int:
+    from mnistlib import datasets
+
+    for name in options.names:
+        folder = datasets.fetch(name)
+        print(f"{datasets.load(name)}\n  in {folder / name}")
+    return 0
+
+
+def run_train(options) -> int:
+    from mnistlib import checkpoints, counting, datasets, evaluation, networks, training
+
+    network = networks.find(options.network)
+    dataset = datasets.load(options.dataset)
+    size = network.input_size[-1]
+    train, test = (s if s.images.shape[-1] == size else s.resized(size) for s in (dataset.train, dataset.test))
+    valid = None
+    if options.valid:
+        train, valid = train.split(len(train) - options.valid, options.valid, seed=options.seed)
+    net = network.build(options.seed)
+    print(f"{network.title} ({network.source}) on {options.dataset}\n")
+    print(counting.layer_table(net, network.input_size).to_string(), "\n", flush=True)
+    history = training.fit(
+        net,
+        train,
+        valid=valid,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        seed=options.seed,
+        device=options.device,
+    )
+    measured = evaluation.evaluate(net, test)
+    print(history)
+    print(f"test: {measured}")
+    if options.save:
+        facts = {k: v for k, v in vars(options).items() if k not in ("command", "save", "device")}
+        checkpoints.save_checkpoint(net, options.save, network.key, **facts, test_accuracy=measured.accuracy)
+        print(f"saved to {options.save}")
+    return 0
+
+
+def run_pictures(options) -> int:
+    from mnistlib import datasets, evaluation, files, networks, plots, training
+
+    mnist = datasets.load("MNIST")
+    train, valid = mnist.train.resized(32).split(55_000, 5_000, seed=0)
+    test = mnist.test.resized(32)
+    net = networks.build("lenet5", seed=0)
+    fitted = training.fit(net, train, valid=valid, epochs=3, seed=0, device="cpu")
+    measured = evaluation.evaluate(net, test)
+    figures = {
+        "digit_wall": plots.digit_wall(mnist.train),
+        "class_means": plots.image_grid(plots.class_means(mnist.train), [f"mean {c}" for c in mnist.classes]),
+        "class_balance": plots.class_balance(train=mnist.train, test=mnist.test),
+        "history": plots.history(fitted),
+        "confusion": plots.confusion(measured),
+        "predictions": plots.predictions(test, measured),
+    }
+    for name, figure in figures.items():
+        with files.atomic_write(options.out / f"{name}.png") as file:
+            figure.savefig(file, format="png", dpi=plots.DPI, metadata={"Software": None})  # the same bytes each time
+        print(options.out / f"{name}.png")
+    return 0
+
+
+COMMANDS = {"data": run_data, "train": run_train, "pictures": run_pictures}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""Is this machine ready for the course? ``python -m mnistlib doctor`` prints a line a check, with the remedy.
+
+Uses the standard library alone until it has looked whether a package can be imported, so that it
+works where the rest does not. Introduced in notebook 00.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+REINSTALL = "In the course's folder run: python -m pip install -r requirements.txt"
+PACKAGES = {  # what each is for
+    "torchinfo": "counts parameters in notebook 02",
+    "seaborn": "draws the figures",
+    "pandas": "shows the tables",
+    "sklearn": "scores and ROC curves",
+    "tqdm": "progress bars",
+    "platformdirs": "finds the data folder",
+    "ipykernel": "runs notebooks",
+}
+
+
+class Problem(Exception):
+    """What is wrong, and the remedy."""
+
+
+def python_version() -> str:
+    if sys.version_info < (3, 11):  # noqa: UP036 — from a checkout, any Python can start the doctor
+        raise Problem(f"{sys.version.split()[0]} is too old. Install Python 3.11 or newer and make a new environment.")
+    return sys.version.split()[0]
+
+
+def torch_version() -> str:
+    torch = _import("torch")
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return f"{torch.__version__}, {'CUDA' if cuda else 'MPS' if mps else 'CPU'}, {torch.get_num_threads()} threads"
+
+
+def torchvision_version() -> str:
+    """A torchvision built for another torch imports with "operator torchvision::nms does not exist", or not at all."""
+    torch = _import("torch")
+    try:
+        torchvision = importlib.import_module("torchvision")
+        torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
+    except ModuleNotFoundError:
+        raise Problem(f"is not installed. {REINSTALL}") from None
+    except Exception as error:
+        found = f"torchvision {_version('torchvision')} does not match torch {_version('torch')}"
+        raise Problem(
+            f"{found} ({str(error).splitlines()[0]}). Install the two together, from the same place: "
+            "python -m pip install --force-reinstall -r requirements.txt"
+        ) from None
+    return torchvision.__version__
+
+
+def course() -> str:
+    """The package index has another package called mnistlib; it would hide this one."""
+    try:
+        other = importlib.metadata.version("mnistlib")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    else:
+        raise Problem(f"another package called mnistlib, {other}, is in the way. Run: python -m pip uninstall mnistlib")
+    try:
+        return importlib.metadata.version("mnist-lenet5-course")
+    except importlib.metadata.PackageNotFoundError:
+        raise Problem("is not installed. In the course's folder run: python -m pip install -e .") from None
+
+
+def threads() -> str:
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if wanted.isdigit() and int(wanted) > there:
+        raise Problem(
+            f"OMP_NUM_THREADS is {wanted}, but this machine has {there} processors; training can be fifty times slower. "
+            f"Set it to {there}, or remove it."
+        )
+    return f"{there} processors"
+
+
+def kernel() -> str:
+    """Jupyter starts the kernel that the notebooks name, ``python3``; it must be this Python."""
+    _import("ipykernel")
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    remedy = f"Make one: {sys.executable} -m ipykernel install --sys-prefix --name python3"
+    try:
+        command = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        raise Problem(f"there is no kernel named python3. {remedy}") from None
+    if command in ("python", "python3"):
+        return "python3"  # Jupyter replaces a bare name by the Python it runs in
+    if not Path(command).exists():
+        raise Problem(f"the kernel python3 starts {command}, which does not exist. {remedy}")
+    asked = subprocess.run([command, "-c", "import json, sys; print(json.dumps(sys.prefix))"], capture_output=True, text=True)
+    if asked.returncode:
+        raise Problem(f"the kernel python3 starts {command}, which is not a working Python. {remedy}")
+    prefix = Path(json.loads(asked.stdout))
+    if prefix.resolve() != Path(sys.prefix).resolve():
+        raise Problem(f"the kernel python3 belongs to another Python, {prefix}. {remedy}")
+    return "python3"
+
+
+def widgets() -> str:
+    try:
+        return importlib.import_module("ipywidgets").__version__
+    except ImportError:
+        raise Problem("is missing, so progress bars will not show. Install it: python -m pip install ipywidgets") from None
+
+
+def data_folder_is_writable() -> str:
+    from mnistlib.files import DataError, data_folder
+
+    remedy = "Set the environment variable MNISTLIB_DATA to a folder that you may write to."
+    try:
+        folder = data_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except DataError as error:
+        raise Problem(str(error)) from None
+    except OSError as error:
+        raise Problem(f"cannot write to {folder}: {error.strerror}. {remedy}") from None
+
+
+def mnist() -> str:
+    from mnistlib import datasets
+
+    found = datasets.load("MNIST")
+    return f"{len(found.train):,} training and {len(found.test):,} test images"
+
+
+def weights() -> str:
+    from mnistlib import checkpoints
+
+    return f"LeNet-5 with {sum(p.numel() for p in checkpoints.pretrained('lenet5').parameters()):,} parameters"
+
+
+def checks() -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) in order. A check returns what it found or raises `Problem` with the remedy."""
+    yield "Python", python_version
+    yield "torch", torch_version
+    yield "torchvision", torchvision_version
+    for package, purpose in PACKAGES.items():
+        yield package, lambda package=package, purpose=purpose: _installed(package, purpose)
+    yield "ipywidgets", widgets
+    yield "kernel", kernel
+    yield "mnistlib", course
+    yield "processors", threads
+    yield "data folder", data_folder_is_writable
+    yield "MNIST", mnist
+    yield "trained network", weights
+
+
+def run() -> bool:
+    """Print a line for each check, ``[ok]`` or ``[fail]`` with the remedy; True when all is well."""
+    failed = 0
+    for name, check in checks():
+        try:
+            print(f"[ok]   {name}: {check()}")
+        except Exception as error:  # whatever breaks must become a line, not a traceback
+            failed += 1
+            text = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+            print(f"[fail] {name}: {text}")
+    print("Ready for the course." if not failed else f"{failed} of the checks failed; each says what to do.")
+    return not failed
+
+
+def _installed(package: str, purpose: str) -> str:
+    _import(package, purpose)
+    return _version({"sklearn": "scikit-learn"}.get(package, package))
+
+
+def _import(package: str, purpose: str = ""):
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        what = f" ({purpose})" if purpose else ""
+        raise Problem(f"cannot be imported{what}: {error}. {REINSTALL}") from None
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "(unknown version)"

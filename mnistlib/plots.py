@@ -1,0 +1,186 @@
+"""Every figure of the course. Each function returns its matplotlib ``Figure``; `show` puts it on the page.
+
+One style for all: opaque white, so that a figure stays readable on a dark page; text of at least
+9 points; Okabe and Ito's colours, which colour-blind readers can tell apart, and never colour alone.
+"""
+
+import functools
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from mnistlib.datasets import Split
+from mnistlib.evaluation import Evaluation
+from mnistlib.training import History
+
+BLUE, ORANGE, GREEN, RED, PINK = "#0072B2", "#E69F00", "#007A5A", "#C43E00", "#CC79A7"
+STYLE = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so it is on every machine
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PINK]),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "image.cmap": "gray_r",  # ink is dark, as on paper
+    "figure.constrained_layout.use": True,
+    "lines.markersize": 5,
+}
+DPI = 120
+
+
+def use_style() -> None:
+    """Draw what follows in the course's style, also figures made without this module. Notebook 01."""
+    plt.rcParams.update(STYLE)
+
+
+def _styled(draw):
+    @functools.wraps(draw)
+    def styled(*args, **kwargs):
+        with plt.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in the notebook with a text alternative for those who cannot see it, and close it.
+
+    ``alt`` says what the figure shows. Screen readers, and pages made from the notebook, use it.
+    """
+    from IPython.display import display
+
+    if not alt.strip():
+        raise ValueError("alt is empty; say in a sentence what the figure shows.")
+    buffer, width = BytesIO(), round(figure.get_figwidth() * 100)
+    figure.savefig(buffer, format="png", dpi=DPI)
+    plt.close(figure)
+    data = {"image/png": buffer.getvalue(), "text/plain": alt}
+    display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
+
+
+@_styled
+def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
+    """The first ``rows × columns`` images of a split as one wall, with their labels left out. Notebook 01."""
+    images = split.take(rows * columns).images[:, 0]
+    if len(images) < rows * columns:
+        raise ValueError(f"a wall of {rows}×{columns} needs {rows * columns} images; the split has {len(split)}.")
+    height, width = images.shape[1:]
+    wall = images.reshape(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    figure, axes = plt.subplots(figsize=(9, 9 * rows / columns), layout="none")
+    figure.subplots_adjust(0, 0, 1, 1)
+    axes.imshow(wall, vmin=0, vmax=255)
+    axes.axis("off")
+    return figure
+
+
+@_styled
+def image_grid(images: torch.Tensor, titles: list[str], columns: int = 10, colors: list[str] | None = None) -> Figure:
+    """Images ``[N, 1, H, W]`` or ``[N, H, W]``, each with a title above it, ``columns`` to a row. Notebook 01."""
+    if len(images) != len(titles):
+        raise ValueError(f"each image needs a title; got {len(images)} images and {len(titles)} titles.")
+    images = images.reshape(len(images), *images.shape[-2:])
+    rows = -(-len(images) // columns)
+    lines = max(title.count("\n") + 1 for title in titles)
+    figure, axes = plt.subplots(rows, columns, figsize=(9, rows * (9 / columns + 0.19 * lines)), squeeze=False)
+    for i, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if i < len(images):
+            axis.imshow(images[i])
+            axis.set_title(titles[i], fontsize=9, color=colors[i] if colors else "black", pad=3)
+    return figure
+
+
+def class_means(split: Split) -> torch.Tensor:
+    """The mean image of each class: float32 ``[classes, H, W]``, 0–255. Introduced in notebook 01."""
+    return torch.stack([split.images[split.labels == c, 0].float().mean(0) for c in range(len(split.classes))])
+
+
+@_styled
+def class_balance(**splits: Split) -> Figure:
+    """The share of each class in one or more named splits, side by side. Notebook 01."""
+    figure, axis = plt.subplots(figsize=(9, 3.2))
+    width = 0.8 / len(splits)
+    for i, (name, split) in enumerate(splits.items()):
+        shares = np.array(split.counts()) / len(split)
+        place = np.arange(len(shares)) + (i - (len(splits) - 1) / 2) * width
+        axis.bar(place, shares, width, label=f"{name} ({len(split):,})", hatch=["", "///", "..."][i % 3], edgecolor="white")
+    axis.set_xticks(range(len(split.classes)), split.classes)
+    axis.axhline(1 / len(split.classes), color="black", linewidth=1, linestyle="--", label="equal shares")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel="label", ylabel="share of the images")
+    axis.legend(ncols=len(splits) + 1, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    return figure
+
+
+@_styled
+def history(fitted: History) -> Figure:
+    """Loss and accuracy against the epoch, training beside validation. Notebook 03."""
+    epochs = range(1, len(fitted.seconds) + 1)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, getattr(fitted, f"train_{what}"), "o-", label="training (while learning)")
+        if fitted.valid_loss:
+            axis.plot(epochs, getattr(fitted, f"valid_{what}"), "s--", label="validation (after the epoch)")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(xlabel="epoch", ylabel=what)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("cross-entropy loss (log scale)")
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].legend(frameon=False)
+    return figure
+
+
+@_styled
+def confusion(evaluation: Evaluation) -> Figure:
+    """Counts of each true class (row) predicted as each class (column).
+
+    The colour shows the mistakes only, darker for more; the right answers stand on the grey diagonal.
+    Notebook 03.
+    """
+    table = evaluation.confusion
+    right = np.eye(len(table), dtype=bool)
+    most = max(int(table.to_numpy()[~right].max(initial=0)), 1)
+    figure, axis = plt.subplots(figsize=(6.4, 5.2))
+    sns.heatmap(table, mask=right, annot=True, fmt="d", cmap="Blues", vmin=0, vmax=most, cbar_kws={"label": "mistakes"}, ax=axis)
+    axis.set_facecolor("#D9D9D9")  # shows where the mask leaves the diagonal out
+    for i, count in enumerate(np.diag(table)):
+        axis.text(i + 0.5, i + 0.5, f"{count:,}", ha="center", va="center")
+    axis.tick_params(left=False, bottom=False, labelrotation=0)
+    axis.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+@_styled
+def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: int = 10) -> Figure:
+    """Sample predictions: up to half of them wrong (✗ and true → predicted, red), the rest right (✓, green). Notebook 03."""
+    wanted = min(rows * columns, len(split))
+    wrong = evaluation.mistakes()[: wanted // 2]
+    right = evaluation.correct.nonzero().flatten()[: wanted - len(wrong)]
+    chosen = torch.cat([right, wrong])
+    correct = evaluation.correct[chosen].tolist()
+    true = [split.classes[i] for i in evaluation.labels[chosen]]
+    predicted = [split.classes[i] for i in evaluation.predictions[chosen]]
+    titles = [f"✓ {t}" if t == p else f"✗ {t} → {p}" for t, p in zip(true, predicted, strict=True)]
+    return image_grid(split.images[chosen], titles, columns, [GREEN if ok else RED for ok in correct])
+
+
+@_styled
+def probabilities(image: torch.Tensor, shares: torch.Tensor, classes: tuple[str, ...]) -> Figure:
+    """An image ``[1, H, W]`` beside the network's probability ``[classes]`` for each class. Notebook 00."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=[1, 2])
+    left.imshow(image[0])
+    left.axis("off")
+    bars = right.bar(classes, shares, color=[ORANGE if share == shares.max() else BLUE for share in shares])
+    right.bar_label(bars, [f"{share:.0%}" if share >= 0.01 else "" for share in shares.tolist()])
+    right.set(xlabel="class", ylabel="probability", ylim=(0, 1.12), yticks=[0, 0.5, 1])
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
