@@ -122,7 +122,7 @@ def data_folder_is_writable() -> str:
         folder = data_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
+            return str(folder).replace(str(Path.home()), "~", 1)
     except DataError as error:
         raise Problem(str(error)) from None
     except OSError as error:

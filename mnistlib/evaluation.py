@@ -67,7 +67,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         n, wrong = len(self.labels), int((~self.correct).sum())
-        return f"accuracy ≈ {self.accuracy:.2%} ± {self.standard_error:.2%}, loss ≈ {self.loss:.3f}, ≈ {wrong:,} of {n:,} wrong"
+        return (
+            f"accuracy ≈ {100 * self.accuracy:.2f} ± {100 * self.standard_error:.2f} %, "
+            f"≈ {wrong:,} of {n:,} wrong, loss ≈ {self.loss:.3f}"
+        )
 
 
 def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:

@@ -12,7 +12,7 @@ import numpy as np
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from mnistlib.datasets import Split
 from mnistlib.evaluation import Evaluation
@@ -132,9 +132,11 @@ def history(fitted: History) -> Figure:
             axis.plot(epochs, getattr(fitted, f"valid_{what}"), "s--", label="validation (after the epoch)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="epoch", ylabel=what)
-    axes[0].set_yscale("log")
-    axes[0].set_ylabel("cross-entropy loss (log scale)")
-    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set(yscale="log", ylabel="cross-entropy loss (log scale)")
+    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[0].legend(frameon=False)
     return figure
 
