@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     pictures.add_argument("--out", type=Path, default=Path("pictures"), metavar="FOLDER")
 
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a console that lacks a sign such as ≈ shows "?" instead of failing
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     if options.command == "doctor":  # before anything else is imported: it must run where the rest does not
         return 0 if doctor.run() else 1
 
@@ -50,19 +53,26 @@ def run_data(options) -> int:
     from mnistlib import datasets
 
     for name in options.names:
+        if name not in datasets.CLASSES:
+            raise ValueError(f"unknown dataset {name!r}; the datasets are {', '.join(datasets.CLASSES)}.")
+    for name in options.names:
         folder = datasets.fetch(name)
         print(f"{datasets.load(name)}\n  in {folder / name}")
     return 0
 
 
 def run_train(options) -> int:
-    from mnistlib import checkpoints, counting, datasets, evaluation, networks, training
+    from mnistlib import checkpoints, counting, datasets, evaluation, files, networks, training
 
+    if options.save:
+        files.check_writable(options.save.parent)  # now, not after the training
     network = networks.find(options.network)
     dataset = datasets.load(options.dataset)
     size = network.input_size[-1]
     train, test = (s if s.images.shape[-1] == size else s.resized(size) for s in (dataset.train, dataset.test))
     valid = None
+    if not 0 <= options.valid < len(train):
+        raise ValueError(f"--valid must be 0 to {len(train) - 1:,}, a part of the training images; got {options.valid}.")
     if options.valid:
         train, valid = train.split(len(train) - options.valid, options.valid, seed=options.seed)
     net = network.build(options.seed)

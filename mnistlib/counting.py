@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mnistlib.networks import evaluating
+
 
 def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
     """One row a layer, in the order in which a forward pass calls them, and a row of totals.
@@ -19,9 +21,10 @@ def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
 
     Convolutions and linear layers are counted by formula. For any other layer the parameters are
     listed by shape, and the mult-adds are what PyTorch's counter saw there. A layer that is used
-    twice has its parameters in the first row only.
+    twice has its parameters in the first row only. Raises ValueError when the network cannot take such an image.
     """
-    rows, hooks, seen, children_flops = [], [], set(), []
+    rows, hooks, seen = [], [], set()
+    open_layers = []  # what the counter and the table held when each layer that is still at work began
 
     def parameters_of(module):
         """The module's own trainable parameters that no earlier row has."""
@@ -30,11 +33,12 @@ def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
         return new
 
     def before(module, inputs):
-        children_flops.append([counter.get_total_flops(), len(rows)])
+        open_layers.append((counter.get_total_flops(), len(rows)))
 
     def after(name):
         def hook(module, inputs, output):
-            flops_before, rows_before = children_flops.pop()
+            flops_before, rows_before = open_layers.pop()
+            output = output[0] if isinstance(output, tuple) else output  # an LSTM gives its states too
             own = parameters_of(module)
             inside = sum(row["mult-adds"] for row in rows[rows_before:])
             mult_adds = _mult_adds(module, output)
@@ -59,15 +63,13 @@ def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
         hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after(name))]
     parameter = next(net.parameters(), torch.empty(0))
     image = torch.zeros(1, *input_size, dtype=parameter.dtype, device=parameter.device)
-    training = net.training
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net.eval()(image)
+        with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            net(image)
     except RuntimeError as error:
         size = "×".join(map(str, input_size))
         raise ValueError(f"the network cannot take an image of {size}: {str(error).splitlines()[0]}") from None
     finally:
-        net.train(training)
         for hook in hooks:
             hook.remove()
     unused = [p for p in net.parameters() if p.requires_grad and id(p) not in seen]
@@ -76,9 +78,9 @@ def layer_table(net: nn.Module, input_size: tuple[int, ...]) -> pd.DataFrame:
             {"layer": "(not used)", "kind": "", "output shape": "", "formula": _shapes(unused),
              "parameters": sum(p.numel() for p in unused), "mult-adds": 0}
         )  # fmt: skip
-    table = pd.DataFrame(rows).set_index("layer")
-    table.loc["total"] = ["", "", "", table["parameters"].sum(), table["mult-adds"].sum()]
-    return table.astype({"parameters": int, "mult-adds": int})
+    total = {"layer": "total", "kind": "", "output shape": "", "formula": ""}
+    total |= {column: sum(row[column] for row in rows) for column in ("parameters", "mult-adds")}
+    return pd.DataFrame([*rows, total]).set_index("layer")
 
 
 def _formula(module: nn.Module, own: list[nn.Parameter]) -> str:

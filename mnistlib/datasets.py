@@ -6,6 +6,8 @@ The file names, checksums and download addresses are those of torchvision, which
 
 import gzip
 import hashlib
+import http.client
+import math
 import random
 import socket
 import sys
@@ -48,12 +50,14 @@ OFFICIAL_TIME = {"train": "dee9a759", "t10k": "f3e9a759"}  # as in the official 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels, whole, in memory. Introduced in notebook 01.
+    """Images and their labels, whole, in memory. Introduced in notebook 00, explained in 01.
 
     images: uint8 ``[N, 1, H, W]``, 0 is paper and 255 is ink.
     labels: int64 ``[N]``, each in ``0 … len(classes) - 1``.
     classes: the name of each label.
     label_columns: int64 ``[N, 8]``, QMNIST only (`QMNIST_COLUMNS` names them), else None.
+
+    Raises ValueError when a tensor has another dtype or shape, or a label has no class.
     """
 
     images: torch.Tensor
@@ -86,6 +90,8 @@ class Split:
     def take(self, which) -> "Split":
         """The first ``which`` images, or those a list, index tensor or boolean mask names."""
         index = slice(which) if isinstance(which, int) else torch.as_tensor(which, device=self.images.device)
+        if not isinstance(which, int) and not len(index):
+            index = index.long()  # an empty list has no type of its own
         columns = None if self.label_columns is None else self.label_columns[index]
         return replace(self, images=self.images[index], labels=self.labels[index], label_columns=columns)
 
@@ -93,7 +99,8 @@ class Split:
         """Shuffle, then cut into parts of these sizes; together they must use every image.
 
         Python's own ``random.Random(seed).shuffle`` orders the images: the same on every machine
-        and in every version, which PyTorch does not promise for its generators.
+        and in every version, which PyTorch does not promise for its generators. Raises ValueError for
+        other sizes.
         """
         if sum(sizes) != len(self) or min(sizes, default=0) < 1:
             raise ValueError(f"sizes must be positive and add up to {len(self):,}, the number of images; got {sizes}.")
@@ -111,14 +118,16 @@ class Split:
 
     def to(self, device) -> "Split":
         """The same images and labels on another device."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        columns = None if self.label_columns is None else self.label_columns.to(device)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), label_columns=columns)
 
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield (images float32 ``[B, 1, H, W]`` in 0–1, labels int64 ``[B]``), each image once.
 
         With a (CPU) generator in a new random order at each call, else in the order stored.
         The last batch holds what is left. No DataLoader: the whole set is one tensor, and taking
-        rows of a tensor is many times faster than opening pictures one by one. Notebook 03.
+        rows of a tensor is many times faster than opening images one by one. Raises ValueError for a
+        size that does not fit. Introduced in notebook 03.
         """
         if not 1 <= size <= max(len(self), 1):
             raise ValueError(f"batch size must be 1 to {len(self):,}, the number of images; got {size}.")
@@ -130,7 +139,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """A dataset's official training and test part. Introduced in notebook 01."""
+    """A dataset's official training and test part. Introduced in notebook 00, explained in 01."""
 
     name: str
     train: Split
@@ -172,7 +181,7 @@ def fetch(name: str = "MNIST") -> Path:
         # Unpacked here too, because torchvision writes the unpacked file in place: two notebooks
         # that start at the same moment could then read half of it.
         for path, needed in ((packed, content), (packed.with_suffix(""), gzip.decompress(content))):
-            if not path.is_file() or path.stat().st_size != len(needed):
+            if not path.is_file() or path.read_bytes() != needed:
                 with atomic_write(path) as file:
                     file.write(needed)
     return data_folder()
@@ -198,7 +207,7 @@ def _find(name: str, filename: str, url: str, md5: str) -> bytes:
     places = [cached, PACKAGE_DATA / name / "raw" / filename]
     if name in SYSTEM_DATA:
         places.append(SYSTEM_DATA[name] / filename)
-    tried = []
+    tried, broken = [], False
     for place in places:
         try:
             content = place.read_bytes()
@@ -206,12 +215,14 @@ def _find(name: str, filename: str, url: str, md5: str) -> bytes:
                 content = _with_official_header(content, filename)
         except OSError as error:
             tried.append(f"{place}: {error.strerror}")
+            broken = broken or (place == cached and not isinstance(error, FileNotFoundError | NotADirectoryError))
             continue
         if hashlib.md5(content).hexdigest() == md5:
-            if place != cached and cached.exists():
+            if broken:
                 _repair(cached, content)
             return content
         tried.append(f"{place}: damaged (its md5 is not {md5})")
+        broken = broken or place == cached
     return _download(name, cached, url, md5, tried)
 
 
@@ -238,7 +249,7 @@ def _download(name: str, cached: Path, url: str, md5: str, tried: list[str]) -> 
         with tempfile.TemporaryDirectory() as folder:
             download_url(url, folder, cached.name, md5)
             content = (Path(folder) / cached.name).read_bytes()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
         listed = "\n".join(f"  - {line}" for line in [*tried, f"{url}: {error}"])
         raise DataError(
             f"{name}: {cached.name} is not on this machine and could not be downloaded.\nTried:\n{listed}\n"
@@ -261,8 +272,8 @@ def _read_idx(content: bytes, filename: str) -> torch.Tensor:
         raise DataError(f"{filename} is not an IDX file of bytes or 32-bit integers.")
     kind, dimensions = kinds[data[2]], data[3]
     start = 4 + 4 * dimensions
-    shape = np.frombuffer(data[4:start], ">i4")
-    if len(shape) != dimensions or len(data) - start != int(np.prod(shape, dtype=np.int64)) * kind.itemsize:
+    shape = [int.from_bytes(data[i : i + 4], "big", signed=True) for i in range(4, start, 4)]
+    if dimensions > 4 or len(data) < start or min(shape, default=0) < 0 or len(data) - start != math.prod(shape) * kind.itemsize:
         raise DataError(f"{filename} does not have the length that its header says.")
     values = np.frombuffer(data, kind, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(kind.newbyteorder("=")))

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ PACKAGES = {  # what each is for
     "torchinfo": "counts parameters in notebook 02",
     "seaborn": "draws the figures",
     "pandas": "shows the tables",
-    "sklearn": "scores and ROC curves",
+    "sklearn": "the confusion matrix of notebook 03",
     "tqdm": "progress bars",
     "platformdirs": "finds the data folder",
     "ipykernel": "runs notebooks",
@@ -76,7 +75,7 @@ def course() -> str:
 def threads() -> str:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if wanted.isdigit() and int(wanted) > there:
+    if wanted.isdecimal() and int(wanted) > there:
         raise Problem(
             f"OMP_NUM_THREADS is {wanted}, but this machine has {there} processors; training can be fifty times slower. "
             f"Set it to {there}, or remove it."
@@ -87,21 +86,22 @@ def threads() -> str:
 def kernel() -> str:
     """Jupyter starts the kernel that the notebooks name, ``python3``; it must be this Python."""
     _import("ipykernel")
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import KernelSpecManager
 
     remedy = f"Make one: {sys.executable} -m ipykernel install --sys-prefix --name python3"
     try:
-        command = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    except NoSuchKernel:
-        raise Problem(f"there is no kernel named python3. {remedy}") from None
-    if command in ("python", "python3"):
+        found = KernelSpecManager().get_kernel_spec("python3")
+    except Exception as error:  # there is none, or its file is damaged
+        raise Problem(f"there is no usable kernel named python3 ({error}). {remedy}") from None
+    remedy = f"Remove the folder {found.resource_dir}, then: {sys.executable} -m ipykernel install --sys-prefix --name python3"
+    command = found.argv[0] if found.argv else ""
+    if command in ("python", "python3", f"python3.{sys.version_info.minor}"):
         return "python3"  # Jupyter replaces a bare name by the Python it runs in
-    if not Path(command).exists():
-        raise Problem(f"the kernel python3 starts {command}, which does not exist. {remedy}")
-    asked = subprocess.run([command, "-c", "import json, sys; print(json.dumps(sys.prefix))"], capture_output=True, text=True)
-    if asked.returncode:
-        raise Problem(f"the kernel python3 starts {command}, which is not a working Python. {remedy}")
-    prefix = Path(json.loads(asked.stdout))
+    ask = [command, "-c", "import json, sys; print(json.dumps(sys.prefix))"]
+    try:
+        prefix = Path(json.loads(subprocess.run(ask, capture_output=True, text=True, check=True).stdout))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        raise Problem(f"the kernel python3 starts {command!r}, which is not a working Python. {remedy}") from None
     if prefix.resolve() != Path(sys.prefix).resolve():
         raise Problem(f"the kernel python3 belongs to another Python, {prefix}. {remedy}")
     return "python3"
@@ -115,18 +115,14 @@ def widgets() -> str:
 
 
 def data_folder_is_writable() -> str:
-    from mnistlib.files import DataError, data_folder
+    from mnistlib.files import DataError, check_writable, data_folder
 
-    remedy = "Set the environment variable MNISTLIB_DATA to a folder that you may write to."
     try:
         folder = data_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return str(folder).replace(str(Path.home()), "~", 1)
+        check_writable(folder)
     except DataError as error:
         raise Problem(str(error)) from None
-    except OSError as error:
-        raise Problem(f"cannot write to {folder}: {error.strerror}. {remedy}") from None
+    return str(Path("~", folder.relative_to(Path.home()))) if folder.is_relative_to(Path.home()) else str(folder)
 
 
 def mnist() -> str:
@@ -166,7 +162,8 @@ def run() -> bool:
             print(f"[ok]   {name}: {check()}")
         except Exception as error:  # whatever breaks must become a line, not a traceback
             failed += 1
-            text = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+            clear = isinstance(error, Problem) or type(error).__name__ == "DataError"
+            text = str(error) if clear else f"{type(error).__name__}: {error}. {REINSTALL}"
             print(f"[fail] {name}: {text}")
     print("Ready for the course." if not failed else f"{failed} of the checks failed; each says what to do.")
     return not failed
@@ -180,7 +177,7 @@ def _installed(package: str, purpose: str) -> str:
 def _import(package: str, purpose: str = ""):
     try:
         return importlib.import_module(package)
-    except ImportError as error:
+    except Exception as error:  # a package that is broken raises whatever it likes
         what = f" ({purpose})" if purpose else ""
         raise Problem(f"cannot be imported{what}: {error}. {REINSTALL}") from None
 

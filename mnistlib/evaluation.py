@@ -1,14 +1,14 @@
-"""What a trained network gets right and wrong, on a whole split. Introduced in notebook 03."""
+"""What a trained network gets right and wrong, on a whole split. Introduced in notebook 00."""
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mnistlib.datasets import Split
+from mnistlib.networks import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +55,11 @@ class Evaluation:
     @property
     def confusion(self) -> pd.DataFrame:
         """How often each true class (row) was predicted as each class (column)."""
-        size = len(self.classes)
-        counts = np.bincount((self.labels * size + self.predictions).numpy(), minlength=size * size)
+        from sklearn.metrics import confusion_matrix  # here, because importing it takes a second
+
+        counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.classes)))
         axes = {"index": pd.Index(self.classes, name="true"), "columns": pd.Index(self.classes, name="predicted")}
-        return pd.DataFrame(counts.reshape(size, size), **axes)
+        return pd.DataFrame(counts, **axes)
 
     def mistakes(self) -> torch.Tensor:
         """Indices of the wrong predictions, the most confident first: int64 ``[number wrong]``."""
@@ -76,15 +77,12 @@ class Evaluation:
 def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:
     """Run ``net`` over every image of ``split``, in evaluation mode, on the device the network is on.
 
-    Raises ValueError when the network cannot take such images or the split is empty.
+    Returns an `Evaluation`. Raises ValueError when the network cannot take such images or the split is empty.
     """
     check_fits(net, split)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    training = net.training
-    net.eval()
-    with torch.inference_mode():
+    with evaluating(net), torch.inference_mode():
         logits = torch.cat([net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))])
-    net.train(training)
     return Evaluation(logits.float(), split.labels.cpu(), split.classes)
 
 
@@ -94,17 +92,14 @@ def check_fits(net: nn.Module, split: Split) -> None:
         raise ValueError("the split has no images; nothing can be trained or measured on it.")
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     size = "×".join(str(n) for n in split.images.shape[1:])
-    training = net.training
     try:
-        with torch.no_grad():
-            logits = net.eval()(split.images[:1].to(device).float() / 255)
+        with evaluating(net), torch.no_grad():
+            logits = net(split.images[:1].to(device).float() / 255)
     except RuntimeError as error:
         raise ValueError(
             f"the network cannot take images of {size} ({str(error).splitlines()[0]}). "
             "Resize them first: lenet5 and lenet5-1998 take split.resized(32), the others 28×28."
         ) from None
-    finally:
-        net.train(training)
     if logits.shape != (1, len(split.classes)):
         raise ValueError(
             f"the network must give {len(split.classes)} logits an image, one a class; it gave {list(logits.shape)}."

@@ -17,13 +17,20 @@ def data_folder() -> Path:
 
     Raises `DataError` when the path is there but is not a folder. Introduced in notebook 00.
     """
-    folder = Path(os.environ.get("MNISTLIB_DATA") or platformdirs.user_cache_dir("mnistlib", appauthor=False))
-    if folder.exists() and not folder.is_dir():
+    folder = Path(os.environ.get("MNISTLIB_DATA") or platformdirs.user_cache_dir("mnistlib", appauthor=False)).expanduser()
+    if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's, these never raise
         raise DataError(
             f"the data folder {folder} is a file, and must be a folder. "
             "Remove that file, or set the environment variable MNISTLIB_DATA to a folder."
         )
     return folder
+
+
+def check_writable(folder) -> None:
+    """Make ``folder`` if need be, and raise `DataError` unless a file can be written in it."""
+    with atomic_write(Path(folder) / ".mnistlib-test") as file:
+        file.write(b"test")
+    Path(folder, ".mnistlib-test").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -45,7 +52,7 @@ def atomic_write(path):
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(
-            f"cannot write {path}: {error.strerror}. Make room there and see that you may write to "
+            f"cannot write {path}: {error.strerror or error}. Make room there and see that you may write to "
             f"{path.parent}, or choose another place (for data: set the environment variable MNISTLIB_DATA)."
         ) from error
     finally:

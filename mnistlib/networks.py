@@ -6,6 +6,7 @@ A network is a plain ``nn.Sequential`` with named layers, so that a reader sees 
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -211,7 +212,7 @@ class Network:
         if seed is None:
             return self.builder()
         with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone, where weights are made
             return self.builder()
 
 
@@ -234,5 +235,17 @@ def find(key: str) -> Network:
 
 
 def build(key: str, seed: int | None = None) -> nn.Module:
-    """A new network by its key, e.g. ``build("lenet5", seed=1)``. Introduced in notebook 02."""
+    """A new network by its key, e.g. ``build("lenet5", seed=1)``. ValueError for an unknown key. Notebook 02."""
     return find(key).build(seed)
+
+
+@contextmanager
+def evaluating(net: nn.Module):
+    """In the block, every part of ``net`` is in evaluation mode; after it, in the mode that it had."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield net
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

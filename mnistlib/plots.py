@@ -1,10 +1,11 @@
-"""Every figure of the course. Each function returns its matplotlib ``Figure``; `show` puts it on the page.
+"""Every figure of the course. Each function that draws returns its matplotlib ``Figure``; `show` puts it on the page.
 
 One style for all: opaque white, so that a figure stays readable on a dark page; text of at least
 9 points; Okabe and Ito's colours, which colour-blind readers can tell apart, and never colour alone.
 """
 
 import functools
+import math
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -39,13 +40,13 @@ DPI = 120
 
 def use_style() -> None:
     """Draw what follows in the course's style, also figures made without this module. Notebook 01."""
-    plt.rcParams.update(STYLE)
+    plt.style.use(["default", STYLE])
 
 
 def _styled(draw):
     @functools.wraps(draw)
     def styled(*args, **kwargs):
-        with plt.rc_context(STYLE):
+        with plt.style.context(STYLE, after_reset=True):  # whatever style the caller has chosen
             return draw(*args, **kwargs)
 
     return styled
@@ -54,14 +55,16 @@ def _styled(draw):
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in the notebook with a text alternative for those who cannot see it, and close it.
 
-    ``alt`` says what the figure shows. Screen readers, and pages made from the notebook, use it.
+    ``alt`` says what the figure shows. Screen readers, and pages made from the notebook, use it. Raises ValueError
+    when it is empty. Introduced in notebook 00.
     """
     from IPython.display import display
 
     if not alt.strip():
         raise ValueError("alt is empty; say in a sentence what the figure shows.")
     buffer, width = BytesIO(), round(figure.get_figwidth() * 100)
-    figure.savefig(buffer, format="png", dpi=DPI)
+    with plt.style.context(STYLE, after_reset=True):
+        figure.savefig(buffer, format="png", dpi=DPI)
     plt.close(figure)
     data = {"image/png": buffer.getvalue(), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
@@ -69,7 +72,7 @@ def show(figure: Figure, alt: str) -> None:
 
 @_styled
 def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
-    """The first ``rows × columns`` images of a split as one wall, with their labels left out. Notebook 01."""
+    """The first ``rows × columns`` images of a split as one wall; ValueError when it has fewer. Notebook 01."""
     images = split.take(rows * columns).images[:, 0]
     if len(images) < rows * columns:
         raise ValueError(f"a wall of {rows}×{columns} needs {rows * columns} images; the split has {len(split)}.")
@@ -77,24 +80,33 @@ def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
     wall = images.reshape(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
     figure, axes = plt.subplots(figsize=(9, 9 * rows / columns), layout="none")
     figure.subplots_adjust(0, 0, 1, 1)
-    axes.imshow(wall, vmin=0, vmax=255)
+    axes.imshow(wall.numpy(), vmin=0, vmax=255)
     axes.axis("off")
     return figure
 
 
 @_styled
-def image_grid(images: torch.Tensor, titles: list[str], columns: int = 10, colors: list[str] | None = None) -> Figure:
-    """Images ``[N, 1, H, W]`` or ``[N, H, W]``, each with a title above it, ``columns`` to a row. Notebook 01."""
-    if len(images) != len(titles):
-        raise ValueError(f"each image needs a title; got {len(images)} images and {len(titles)} titles.")
+def image_grid(
+    images: torch.Tensor, titles: list[str], columns: int = 10, colors: list[str] | None = None, ink: float = 255
+) -> Figure:
+    """Images ``[N, 1, H, W]`` or ``[N, H, W]``, each with a title above it, ``columns`` to a row.
+
+    A pixel of value ``ink`` is black and 0 is white in all of them, so that they can be compared. Raises ValueError
+    when there is no image, or not one title for each. Introduced in notebook 00.
+    """
+    if not len(images) or len(images) != len(titles):
+        raise ValueError(f"there must be images, and a title for each; got {len(images)} images and {len(titles)} titles.")
     images = images.reshape(len(images), *images.shape[-2:])
-    rows = -(-len(images) // columns)
+    side = 9 / columns  # inches
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
     lines = max(title.count("\n") + 1 for title in titles)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, rows * (9 / columns + 0.19 * lines)), squeeze=False)
+    size = (side * columns, rows * (side + 0.19 * lines))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for i, axis in enumerate(axes.flat):
         axis.axis("off")
         if i < len(images):
-            axis.imshow(images[i])
+            axis.imshow(images[i].numpy(), vmin=0, vmax=ink)
             axis.set_title(titles[i], fontsize=9, color=colors[i] if colors else "black", pad=3)
     return figure
 
@@ -130,13 +142,13 @@ def history(fitted: History) -> Figure:
         axis.plot(epochs, getattr(fitted, f"train_{what}"), "o-", label="training (while learning)")
         if fitted.valid_loss:
             axis.plot(epochs, getattr(fitted, f"valid_{what}"), "s--", label="validation (after the epoch)")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.set(xlabel="epoch", ylabel=what)
     axes[0].set(yscale="log", ylabel="cross-entropy loss (log scale)")
     axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[0].yaxis.set_major_formatter("{x:g}")
     axes[0].yaxis.set_minor_formatter(NullFormatter())
-    axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].legend(frameon=False)
     return figure
 
@@ -157,6 +169,8 @@ def confusion(evaluation: Evaluation) -> Figure:
     for i, count in enumerate(np.diag(table)):
         axis.text(i + 0.5, i + 0.5, f"{count:,}", ha="center", va="center")
     axis.tick_params(left=False, bottom=False, labelrotation=0)
+    if max(map(len, table)) > 3:
+        axis.set_xticks(axis.get_xticks(), list(table), rotation=90)
     axis.set(xlabel="predicted", ylabel="true")
     return figure
 
@@ -165,13 +179,15 @@ def confusion(evaluation: Evaluation) -> Figure:
 def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: int = 10) -> Figure:
     """Sample predictions: up to half of them wrong (✗ and true → predicted, red), the rest right (✓, green). Notebook 03."""
     wanted = min(rows * columns, len(split))
-    wrong = evaluation.mistakes()[: wanted // 2]
-    right = evaluation.correct.nonzero().flatten()[: wanted - len(wrong)]
+    right, wrong = evaluation.correct.nonzero().flatten(), evaluation.mistakes()
+    wrong = wrong[: max(wanted // 2, wanted - len(right))]
+    right = right[: wanted - len(wrong)]
     chosen = torch.cat([right, wrong])
     correct = evaluation.correct[chosen].tolist()
     true = [split.classes[i] for i in evaluation.labels[chosen]]
     predicted = [split.classes[i] for i in evaluation.predictions[chosen]]
-    titles = [f"✓ {t}" if t == p else f"✗ {t} → {p}" for t, p in zip(true, predicted, strict=True)]
+    arrow = " → " if max(map(len, split.classes)) <= 3 else "\n→ "
+    titles = [f"✓ {t}" if t == p else f"✗ {t}{arrow}{p}" for t, p in zip(true, predicted, strict=True)]
     return image_grid(split.images[chosen], titles, columns, [GREEN if ok else RED for ok in correct])
 
 
@@ -179,8 +195,9 @@ def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: in
 def probabilities(image: torch.Tensor, shares: torch.Tensor, classes: tuple[str, ...]) -> Figure:
     """An image ``[1, H, W]`` beside the network's probability ``[classes]`` for each class. Notebook 00."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=[1, 2])
-    left.imshow(image[0])
+    left.imshow(image[0].numpy(), vmin=0, vmax=255)
     left.axis("off")
+    shares = shares.numpy()
     bars = right.bar(classes, shares, color=[ORANGE if share == shares.max() else BLUE for share in shares])
     right.bar_label(bars, [f"{share:.0%}" if share >= 0.01 else "" for share in shares.tolist()])
     right.set(xlabel="class", ylabel="probability", ylim=(0, 1.12), yticks=[0, 0.5, 1])

@@ -1,5 +1,6 @@
 """Fit one network: a loop that fits on a screen. Introduced in notebook 03, which first writes it by hand."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ class History:
     """What happened during `fit`: one number an epoch, and the loss of each step.
 
     train_loss and train_accuracy are means over the epoch's batches, measured while the network was
-    still learning; valid_loss and valid_accuracy are measured after the epoch. Accuracies are in 0–1.
+    still learning; valid_loss and valid_accuracy are measured after the epoch. Accuracies are in 0–1,
+    losses in nats; seconds are those of an epoch, validation included. Introduced in notebook 03.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -55,7 +57,9 @@ def fit(
     """Train ``net`` in place with Adam and cross-entropy; return its `History`.
 
     ``lr`` is the learning rate: constant with ``schedule=None``; with ``"one-cycle"`` the peak of a rise over the
-    first 30 % of the steps and a fall to almost nothing (Smith and Topin 2018). ``seed`` decides the order of
+    first 30 % of the steps and a fall to almost nothing (Smith and Topin 2018), while Adam's beta1 falls
+    from 0.95 to 0.85 and rises again. A run of fewer than ten steps has no room for a cycle: ``lr`` is
+    constant. ``seed`` decides the order of
     the images and the dropout, not the first weights: those are in ``net`` already. ``device`` is "cpu", "cuda", "mps",
     or "auto" for the fastest there is; ``net`` stays there. The network is left in evaluation mode.
 
@@ -64,21 +68,23 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1; got {epochs}.")
+    for split in (train, valid):
+        if split is not None:
+            check_fits(net, split)
     if not 1 <= batch_size <= len(train):
         raise ValueError(f"batch_size must be 1 to {len(train):,}, the number of training images; got {batch_size}.")
     if not lr > 0:
         raise ValueError(f"lr, the learning rate, must be above 0; got {lr}.")
     if schedule not in (None, "one-cycle"):
         raise ValueError(f"schedule must be None or 'one-cycle'; got {schedule!r}.")
-    check_fits(net, train)
 
     device = pick_device(device)
     net.to(device)
     train = train.to(device)
-    steps = epochs * -(-len(train) // batch_size)
+    steps = epochs * math.ceil(len(train) / batch_size)
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps) if schedule else None
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps) if schedule and steps >= 10 else None
 
     history = History()
     with torch.random.fork_rng(), tqdm(total=steps, desc="training", unit="step", disable=not progress) as bar:
@@ -86,6 +92,7 @@ def fit(
         for _ in range(epochs):
             start = time.perf_counter()
             net.train()
+            # Losses and hits stay on the device: asking for them at each step would make a GPU wait.
             losses, correct = [], torch.zeros((), dtype=torch.int64, device=device)
             for images, labels in train.batches(batch_size, order):
                 logits = net(images)
@@ -121,7 +128,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def _record(history: History, losses: torch.Tensor, accuracy: float, images: int, batch_size: int) -> None:
-    losses = losses.double().cpu()
+    losses = losses.cpu().double()  # to the CPU first: Apple's MPS has no float64
     if not losses.isfinite().all():
         raise FloatingPointError("the loss is no longer a number: training diverged. Try a smaller learning rate (lr).")
     sizes = torch.full_like(losses, batch_size)

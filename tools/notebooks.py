@@ -1,7 +1,7 @@
 """Keep the notebooks in order: ``python tools/notebooks.py stamp | execute | clean [NOTEBOOK …]``.
 
 stamp    writes the Colab link, the links to the neighbours and the one set-up cell into each
-         notebook, and the Colab badges into the README. The repository's address comes from
+         notebook, the Colab badges and `git clone` into the README. The repository's address comes from
          pyproject.toml; --repository URL puts another one there first. Standard library only.
 execute  runs notebooks from top to bottom in a fresh kernel each and stores what they show.
 clean    takes out of stored notebooks what would differ from run to run (execute does this too).
@@ -119,6 +119,7 @@ def stamp(paths: list[Path]) -> None:
     readme = README.read_text("utf-8")
     mark = re.compile(r"\[!\[Open (\S+) in Colab\]\([^)]*\)\]\([^)]*\)")
     new = mark.sub(lambda found: f"[![Open {found[1]} in Colab]({BADGE})]({colab_link(ROOT / 'notebooks' / found[1])})", readme)
+    new = re.sub(r"git clone \S+\ncd \S+", f"git clone {repository()}\ncd {repository().rpartition('/')[2]}", new)
     README.write_text(new, "utf-8", newline="\n")
     report(README, new != readme)
 
@@ -140,7 +141,9 @@ def clean(notebook: dict) -> None:
     for cell in notebook["cells"]:
         cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k == "tags"}
         if cell["cell_type"] == "code":
-            cell["outputs"] = _merged([o for o in cell["outputs"] if o.get("name") != "stderr" and WIDGET not in o.get("data", {})])
+            cell["outputs"] = _merged(
+                [o for o in cell["outputs"] if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
+            )
 
 
 def _merged(outputs: list[dict]) -> list[dict]:

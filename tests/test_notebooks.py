@@ -1,0 +1,142 @@
+"""The notebooks as files: stored in a state in which nbval can compare them and a reader can use them."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "tools" / "notebooks.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+NOTEBOOKS = tool.course()
+NOT_COMPARED = {}  # notebook: number of code cells tagged nbval-ignore-output or nbval-skip
+ALLOWED_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def source(cell) -> str:
+    return "".join(cell["source"])
+
+
+def code_cells(path) -> list[dict]:
+    return [cell for cell in tool.read(path)["cells"] if cell["cell_type"] == "code"]
+
+
+def outputs(path):
+    """(cell, output) of every stored output."""
+    return [(cell, output) for cell in code_cells(path) for output in cell["outputs"]]
+
+
+def headings(path) -> list[str]:
+    text = "\n".join(source(cell) for cell in tool.read(path)["cells"] if cell["cell_type"] == "markdown")
+    return re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
+
+
+def test_every_notebook_is_there(path):
+    assert [p.stem[:2] for p in NOTEBOOKS] == [f"{i:02}" for i in range(len(NOTEBOOKS))]
+
+
+def test_was_executed_from_top_to_bottom(path):
+    assert [cell["execution_count"] for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+    assert len(outputs(path)) > len(code_cells(path)) / 2, "too few outputs stored for a comparison to mean something"
+
+
+def test_almost_every_code_cell_is_compared(path):
+    left_out = [c for c in code_cells(path) if {"nbval-ignore-output", "nbval-skip"} & set(c["metadata"].get("tags", []))]
+    assert len(left_out) == NOT_COMPARED.get(path.name, 0)
+    assert len(left_out) * 20 <= len(code_cells(path)), "more than one code cell in twenty is not compared"
+
+
+def test_directives_are_tags_that_students_do_not_see(path):
+    for cell in tool.read(path)["cells"]:
+        assert set(cell["metadata"]) <= {"tags"}
+        assert set(cell["metadata"].get("tags", [])) <= ALLOWED_TAGS
+        assert "NBVAL" not in source(cell)
+        assert "PYTEST_VALIDATE" not in source(cell)
+
+
+def test_kernel_is_python3_and_there_is_no_other_metadata(path):
+    metadata = tool.read(path)["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert set(metadata) == {"kernelspec", "language_info"}
+    assert metadata["language_info"] == {"name": "python"}
+
+
+def test_nothing_is_stored_that_differs_from_run_to_run(path):
+    for cell, output in outputs(path):
+        assert output.get("name") != "stderr", source(cell)
+        assert tool.WIDGET not in output.get("data", {}), source(cell)
+        assert output["output_type"] != "error" or "raises-exception" in cell["metadata"].get("tags", [])
+        text = json.dumps(output.get("data", output.get("text", "")))
+        assert not re.search(r"/home/|/root|/Users/|[A-Z]:\\\\Users|0x[0-9a-f]{6,}", text), source(cell)
+
+
+def test_every_picture_has_a_text_alternative(path):
+    pictures = 0
+    for cell, output in outputs(path):
+        for kind in output.get("data", {}):
+            if kind.startswith("image/"):
+                pictures += 1
+                alt = output["metadata"].get(kind, {}).get("alt", "")
+                assert len(alt) > 30, f"no text alternative: {source(cell)}"
+                assert "".join(output["data"]["text/plain"]) == alt
+    assert pictures >= 2
+    for cell in tool.read(path)["cells"]:
+        if cell["cell_type"] == "markdown":
+            assert not re.search(r"!\[\s*\]\(|<img(?![^>]*\balt=\"[^\"]+\")", source(cell))
+
+
+def test_is_stamped(path):
+    """The link to Colab matches the path, the neighbours are right, and the set-up cell is the one of all."""
+    cells = tool.read(path)["cells"]
+    assert source(cells[0]) == tool.header_source(path)
+    assert source(cells[-1]) == tool.footer_source(path)
+    assert f"/blob/main/notebooks/{path.name}" in source(cells[0])
+    setups = [cell for cell in cells if "google.colab" in source(cell)]
+    assert [source(cell) for cell in setups] == [tool.setup_source()]
+    assert setups[0] is next(cell for cell in cells if cell["cell_type"] == "code"), "the set-up cell comes first"
+
+
+def test_has_what_a_reader_looks_for(path):
+    text = "\n".join(source(cell) for cell in tool.read(path)["cells"] if cell["cell_type"] == "markdown")
+    assert re.search(r"\*\*\d+ minutes to read", text)
+    assert "After this notebook you can" in text
+    assert "**Predict, then run.**" in text
+    assert headings(path)[-1] == "Summary"
+    assert "**Questions to check yourself**" in text
+    assert text.count("<details>") == text.count("</details>") >= 1
+
+
+def test_local_links_lead_somewhere(path):
+    for cell in tool.read(path)["cells"]:
+        if cell["cell_type"] == "markdown":
+            for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", source(cell)):
+                if not target.startswith("http"):
+                    assert (path.parent / target).exists(), target
+
+
+def test_cells_are_short(path):
+    for cell in code_cells(path):
+        lines = source(cell).splitlines()
+        assert len(lines) <= 15, source(cell)
+        assert all(len(line) <= 100 for line in lines), source(cell)
+
+
+def test_numbers_that_depend_on_the_machine_are_guarded(path):
+    """A cell that prints a number after ≈ from training or a clock is followed by, or holds, an assert."""
+    cells = code_cells(path)
+    for i, cell in enumerate(cells):
+        if any("≈" in "".join(o.get("text", "")) and "%" in "".join(o.get("text", "")) for o in cell["outputs"]):
+            near = "\n".join(source(c) for c in cells[max(i - 1, 0) : i + 4])
+            assert "assert " in near, source(cell)
+
+
+def test_clean_changes_nothing(path):
+    notebook = tool.read(path)
+    tool.clean(notebook)
+    assert notebook == tool.read(path)
