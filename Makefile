@@ -1,8 +1,9 @@
 # The course's commands on Linux and macOS (GNU make 3.81 or newer); `make` alone lists them.
-# On Windows the README's pip commands do the same. Each target first sets up VENV if need be.
+# On Windows the README's pip commands do the same. What needs an environment first makes VENV.
 
 PYTHON = python3
 VENV = .venv
+# Further options for lab, test and notebooks, as in: make lab ARGS=--no-browser
 ARGS =
 
 # Paths are relative, and modules are run with `python -m`: so the folder's name may hold spaces.

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     train.add_argument("--network", default="lenet5", help="a key of mnistlib.NETWORKS")
     train.add_argument("--dataset", default="MNIST", help="MNIST, FashionMNIST, KMNIST or QMNIST")
-    train.add_argument("--epochs", type=int, default=3)
+    train.add_argument("--epochs", type=int, default=5)
     train.add_argument("--batch-size", type=int, default=128)
     train.add_argument("--lr", type=float, default=0.01, help="peak learning rate of the one-cycle schedule")
     train.add_argument("--seed", type=int, default=0, help="decides the first weights, the order of images, the split")
@@ -105,7 +105,7 @@ def run_pictures(options) -> int:
     train, valid = mnist.train.resized(32).split(55_000, 5_000, seed=0)
     test = mnist.test.resized(32)
     net = networks.build("lenet5", seed=0)
-    fitted = training.fit(net, train, valid=valid, epochs=3, seed=0, device="cpu")
+    fitted = training.fit(net, train, valid=valid, epochs=5, seed=0, device="cpu")
     measured = evaluation.evaluate(net, test)
     figures = {
         "digit_wall": plots.digit_wall(mnist.train),

@@ -46,7 +46,7 @@ def fit(
     train: Split,
     *,
     valid: Split | None = None,
-    epochs: int = 3,
+    epochs: int = 5,
     batch_size: int = 128,
     lr: float = 0.01,
     schedule: str | None = "one-cycle",
