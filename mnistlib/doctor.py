@@ -18,8 +18,11 @@ PACKAGES = {  # what each is for
     "torchinfo": "counts parameters in notebook 02",
     "seaborn": "draws the figures",
     "pandas": "shows the tables",
-    "sklearn": "the confusion matrix of notebook 03",
+    "sklearn": "confusion matrices and ROC curves",
     "tqdm": "progress bars",
+    "mistune": "the web page of notebook 08's report",
+    "tfrecord": "TFRecords, in notebook 08",
+    "crc32c": "their checksums",
     "platformdirs": "finds the data folder",
     "ipykernel": "runs notebooks",
 }
