@@ -22,7 +22,19 @@ _HOME = {
     "evaluate": "evaluation",
     "Evaluation": "evaluation",
 }
-_MODULES = ("checkpoints", "counting", "datasets", "doctor", "evaluation", "files", "networks", "plots", "training")
+_MODULES = (
+    "checkpoints",
+    "counting",
+    "datasets",
+    "doctor",
+    "evaluation",
+    "files",
+    "networks",
+    "plots",
+    "reports",
+    "tfrecords",
+    "training",
+)
 __all__ = [*_HOME, *_MODULES]
 
 

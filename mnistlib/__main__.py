@@ -1,10 +1,13 @@
-"""The command line: ``python -m mnistlib doctor | data | train | pictures``."""
+"""The command line: ``python -m mnistlib doctor | data | train | tfrecords | report | pictures``."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from mnistlib import doctor
+
+DEFAULTS = argparse.ArgumentDefaultsHelpFormatter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,9 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     data = commands.add_parser("data", help="get datasets ready for use without a network")
     data.add_argument("names", nargs="*", default=["MNIST"], metavar="NAME", help="MNIST, FashionMNIST, KMNIST, QMNIST")
 
-    train = commands.add_parser(
-        "train", help="train a network and measure it", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    train = commands.add_parser("train", help="train a network and measure it", formatter_class=DEFAULTS)
     train.add_argument("--network", default="lenet5", help="a key of mnistlib.NETWORKS")
     train.add_argument("--dataset", default="MNIST", help="MNIST, FashionMNIST, KMNIST or QMNIST")
     train.add_argument("--epochs", type=int, default=5)
@@ -30,10 +31,27 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     train.add_argument("--save", type=Path, metavar="FILE", help="write the trained weights here")
 
+    records = commands.add_parser("tfrecords", help="write MNIST's 70,000 digits as TFRecords, in R0's three parts")
+    records.add_argument("--out", type=Path, default=Path("mnist_tf"), metavar="FOLDER")
+
+    report = commands.add_parser(
+        "report", help="train a network and write a training and an evaluation report", formatter_class=DEFAULTS
+    )
+    report.add_argument("--network", default="lenet-wide", help="a key of mnistlib.NETWORKS")
+    report.add_argument("--epochs", type=int, default=1)
+    report.add_argument("--batch-size", type=int, default=50)
+    report.add_argument("--learning-rate", type=float, default=0.001, help="constant")
+    report.add_argument("--seed", type=int, default=0, help="decides the first weights, the order of images, the split")
+    report.add_argument("--split", choices=["official", "r0"], default="official", help="r0 mixes test images into training")
+    report.add_argument("--tfrecords", type=Path, metavar="FOLDER", help="read the three parts that the command tfrecords wrote")
+    report.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    report.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER")
+
     pictures = commands.add_parser("pictures", help="draw the pictures of the README again")
     pictures.add_argument("--out", type=Path, default=Path("pictures"), metavar="FOLDER")
 
     options = parser.parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):  # a console that lacks a sign such as ≈ shows "?" instead of failing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -98,6 +116,51 @@ def run_train(options) -> int:
     return 0
 
 
+def run_tfrecords(options) -> int:
+    from mnistlib import tfrecords
+
+    for part, split in tfrecords.parts().items():
+        path = tfrecords.path_of(options.out, part)
+        tfrecords.write(split, path)
+        print(f"{path}: {len(split):,} records")
+    return 0
+
+
+def run_report(options) -> int:
+    from mnistlib import datasets, files, networks, reports, tfrecords
+
+    files.check_writable(options.out)  # now, not after the training
+    network = networks.find(options.network)
+    names = ("train", "valid", "test")
+    if options.tfrecords:
+        paths = {name: tfrecords.path_of(options.tfrecords, name) for name in names}
+        splits = [tfrecords.read_split(path, count=tfrecords.PARTS[name]) for name, path in paths.items()]
+        places = {name: f"`{path.as_posix()}`" for name, path in paths.items()}
+    elif options.split == "r0":
+        splits = list(tfrecords.parts().values())
+        places = {name: f"{name} part of all 70,000 images, shuffled with seed {tfrecords.SEED}" for name in names}
+    else:
+        mnist = datasets.load("MNIST")
+        splits = [*mnist.train.split(55_000, 5_000, seed=options.seed), mnist.test]
+        places = {
+            "train": f"55,000 of the official 60,000 training images, drawn with seed {options.seed}",
+            "valid": "the other 5,000 of them",
+            "test": "the official test set",
+        }
+    chosen = {name: getattr(options, name) for name in ("learning_rate", "epochs", "batch_size", "seed", "device")}
+    session = reports.run_session(
+        network.key,
+        *splits,
+        places=places,
+        command=shlex.join(["python", "-m", "mnistlib", *options.arguments]),
+        warning=reports.CONTAMINATED if options.tfrecords or options.split == "r0" else "",
+        **chosen,
+    )
+    page = reports.write_reports(session, options.out)
+    print(f"{session.history}\ntest: {session.tested}\n{page}")
+    return 0
+
+
 def run_pictures(options) -> int:
     from mnistlib import datasets, evaluation, files, networks, plots, training
 
@@ -122,7 +185,7 @@ def run_pictures(options) -> int:
     return 0
 
 
-COMMANDS = {"data": run_data, "train": run_train, "pictures": run_pictures}
+COMMANDS = {"data": run_data, "tfrecords": run_tfrecords, "report": run_report, "train": run_train, "pictures": run_pictures}
 
 if __name__ == "__main__":
     sys.exit(main())

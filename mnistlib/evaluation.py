@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -60,6 +61,40 @@ class Evaluation:
         counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.classes)))
         axes = {"index": pd.Index(self.classes, name="true"), "columns": pd.Index(self.classes, name="predicted")}
         return pd.DataFrame(counts, **axes)
+
+    def scores(self) -> pd.DataFrame:
+        """For each class against all others: true and false positives and negatives, and the shares made of them.
+
+        Columns ``TP``, ``FP``, ``FN``, ``TN`` (counts), ``precision`` TP / (TP + FP), ``recall`` TP / (TP + FN),
+        ``specificity`` TN / (TN + FP), ``accuracy`` (TP + TN) / all, and ``F1``, the harmonic mean of precision and recall.
+        A share of nothing is NaN. Introduced in notebook 08.
+        """
+        counts = self.confusion.to_numpy()
+        tp = counts.diagonal()
+        fp, fn = counts.sum(0) - tp, counts.sum(1) - tp
+        tn = counts.sum() - tp - fp - fn
+        table = pd.DataFrame({"TP": tp, "FP": fp, "FN": fn, "TN": tn}, index=pd.Index(self.classes, name="class"))
+        return table.assign(
+            precision=table.TP / (table.TP + table.FP),
+            recall=table.TP / (table.TP + table.FN),
+            specificity=table.TN / (table.TN + table.FP),
+            accuracy=(table.TP + table.TN) / len(self.labels),
+            F1=2 * table.TP / (2 * table.TP + table.FP + table.FN),
+        )
+
+    def roc(self, label: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """The one-versus-rest ROC curve of a class, from its probability, and the area under it.
+
+        Returns (false positive rate float64 ``[P]``, true positive rate float64 ``[P]``, area 0–1), NaN where a
+        class or all others do not occur. Introduced in notebook 08.
+        """
+        from sklearn.metrics import roc_auc_score, roc_curve
+
+        positive, score = (self.labels == label).numpy(), self.probabilities[:, label].double().numpy()
+        if positive.all() or not positive.any():
+            return np.array([0.0, 1.0]), np.array([np.nan, np.nan]), float("nan")
+        false_positive, true_positive, _ = roc_curve(positive, score)
+        return false_positive, true_positive, float(roc_auc_score(positive, score))
 
     def mistakes(self) -> torch.Tensor:
         """Indices of the wrong predictions, the most confident first: int64 ``[number wrong]``."""

@@ -78,6 +78,34 @@ def small_cnn() -> nn.Sequential:
     )
 
 
+def lenet_wide() -> nn.Sequential:
+    """A LeNet of 6×6 convolutions with 32 and 64 maps and a linear layer of 1,024. 3,297,514 parameters.
+
+    Input ``[B, 1, 28, 28]``. Weights start from a normal distribution of standard deviation 0.1, cut at ±0.2, biases
+    from 0.1. Source: Maple-Lazuli/shenanigans (R0). Introduced in notebook 08.
+    """
+    net = _named(
+        pad1=nn.ZeroPad2d((2, 3, 2, 3)),  # the map keeps its size under a kernel of 6
+        conv1=nn.Conv2d(1, 32, 6),
+        relu1=nn.ReLU(),
+        pool1=nn.MaxPool2d(2),
+        pad2=nn.ZeroPad2d((2, 3, 2, 3)),
+        conv2=nn.Conv2d(32, 64, 6),
+        relu2=nn.ReLU(),
+        pool2=nn.MaxPool2d(2),
+        flatten=nn.Flatten(),
+        linear1=nn.Linear(3136, 1024),
+        relu3=nn.ReLU(),
+        dropout=nn.Dropout(0.5),
+        linear2=nn.Linear(1024, 10),
+    )
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
+            nn.init.constant_(layer.bias, 0.1)
+    return net
+
+
 def lenet5_1998() -> nn.Sequential:
     """LeNet-5 as published: sparse C3, trainable subsampling, scaled tanh, RBF outputs. 60,000 parameters.
 
@@ -223,6 +251,7 @@ NETWORKS = {
         Network("lenet5-padded", "LeNet-5, padded", lenet5_padded, (1, 28, 28), "antoine-spahr/MNIST-LeNet5-Pytorch"),
         Network("lenet5-1998", "LeNet-5 of 1998", lenet5_1998, (1, 32, 32), "LeCun et al. 1998"),
         Network("small-cnn", "small CNN", small_cnn, (1, 28, 28), "Keras example network"),
+        Network("lenet-wide", "LeNet variant, wide", lenet_wide, (1, 28, 28), "Maple-Lazuli/shenanigans"),
     )
 }
 

@@ -10,6 +10,7 @@ from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def image_grid(
     for i, axis in enumerate(axes.flat):
         axis.axis("off")
         if i < len(images):
-            axis.imshow(images[i].numpy(), vmin=0, vmax=ink)
+            axis.imshow(np.asarray(images[i]), vmin=0, vmax=ink)
             axis.set_title(titles[i], fontsize=9, color=colors[i] if colors else "black", pad=3)
     return figure
 
@@ -117,14 +118,19 @@ def class_means(split: Split) -> torch.Tensor:
 
 
 @_styled
-def class_balance(**splits: Split) -> Figure:
-    """The share of each class in one or more named splits, side by side. Notebook 01."""
-    figure, axis = plt.subplots(figsize=(9, 3.2))
+def class_balance(*, numbers: bool = False, **splits: Split) -> Figure:
+    """The share of each class in one or more named splits, side by side; with ``numbers`` written out. Notebook 01."""
+    figure, axis = plt.subplots(figsize=(9, 4 if numbers else 3.2))
     width = 0.8 / len(splits)
     for i, (name, split) in enumerate(splits.items()):
         shares = np.array(split.counts()) / len(split)
         place = np.arange(len(shares)) + (i - (len(splits) - 1) / 2) * width
-        axis.bar(place, shares, width, label=f"{name} ({len(split):,})", hatch=["", "///", "..."][i % 3], edgecolor="white")
+        hatch = "" if numbers else ["", "///", "..."][i % 3]  # words cannot be read on a hatch
+        bars = axis.bar(place, shares, width, label=f"{name} ({len(split):,})", hatch=hatch, edgecolor="white")
+        if numbers:
+            words = [f"{count:,} = {share:.1%}" for count, share in zip(split.counts(), shares, strict=True)]
+            color = "white" if i == 0 else "black"
+            axis.bar_label(bars, words, label_type="center", rotation=90, fontsize=9, color=color)
     axis.set_xticks(range(len(split.classes)), split.classes)
     axis.axhline(1 / len(split.classes), color="black", linewidth=1, linestyle="--", label="equal shares")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -154,6 +160,60 @@ def history(fitted: History) -> Figure:
 
 
 @_styled
+def step_loss(fitted: History) -> Figure:
+    """The loss of each step, and its mean over the last 50 steps. Notebook 08."""
+    losses = pd.Series(fitted.step_loss, index=range(1, len(fitted.step_loss) + 1))
+    figure, axis = plt.subplots(figsize=(9, 3.2))
+    axis.plot(losses, color="#999999", linewidth=0.8, marker="o", markersize=2, label="each step")
+    axis.plot(losses.rolling(50, min_periods=1).mean(), color=BLUE, linewidth=2, label="mean of the last 50 steps")
+    axis.set(xlabel="step", ylabel="cross-entropy loss (log scale)", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.legend(frameon=False)
+    return figure
+
+
+@_styled
+def errors(fitted: History) -> Figure:
+    """The share of wrong answers after each epoch, training beside validation, each point with its number. Notebook 08."""
+    epochs = range(1, len(fitted.seconds) + 1)
+    figure, axis = plt.subplots(figsize=(9, 3.2))
+    curves = {"training (while learning)": (fitted.train_accuracy, "o-"), "validation": (fitted.valid_accuracy, "s--")}
+    for label, (accuracy, style) in curves.items():
+        if accuracy:
+            wrong = [1 - share for share in accuracy]
+            axis.plot(epochs, wrong, style, label=label)
+            if len(epochs) <= 10:
+                for epoch, share in zip(epochs, wrong, strict=True):
+                    axis.annotate(f"{share:.2%}", (epoch, share), (6, 4), textcoords="offset points")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.set(xlabel="epoch", ylabel="wrong answers", xlim=(0.5, len(epochs) + 0.5))
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
+    axis.legend(frameon=False)
+    return figure
+
+
+@_styled
+def roc(evaluation: Evaluation) -> Figure:
+    """Ten one-versus-rest ROC curves, one a class, with the area under each. Notebook 08.
+
+    The axes end at 10 % false and begin at 90 % true positives, for a good classifier's curves differ only there.
+    """
+    figure, axes = plt.subplots(2, math.ceil(len(evaluation.classes) / 2), figsize=(9, 4.4), sharex=True, sharey=True)
+    for label, axis in zip(range(len(evaluation.classes)), axes.flat, strict=False):
+        false_positive, true_positive, area = evaluation.roc(label)
+        axis.plot(false_positive, true_positive, color=BLUE, linewidth=2, drawstyle="steps-post")
+        axis.set_title(f"{evaluation.classes[label]}: area {area:.4f}", fontsize=9)
+        axis.grid(color="#DDDDDD")
+    axes[0, 0].set(xlim=(-0.002, 0.1), ylim=(0.9, 1.004), xticks=[0, 0.05], yticks=[0.9, 0.95, 1])
+    axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.supxlabel("false positive rate (first tenth of the axis)", fontsize=10)
+    figure.supylabel("true positive rate (last tenth)", fontsize=10)
+    return figure
+
+
+@_styled
 def confusion(evaluation: Evaluation) -> Figure:
     """Counts of each true class (row) predicted as each class (column).
 
@@ -164,7 +224,17 @@ def confusion(evaluation: Evaluation) -> Figure:
     right = np.eye(len(table), dtype=bool)
     most = max(int(table.to_numpy()[~right].max(initial=0)), 1)
     figure, axis = plt.subplots(figsize=(6.4, 5.2))
-    sns.heatmap(table, mask=right, annot=True, fmt="d", cmap="Blues", vmin=0, vmax=most, cbar_kws={"label": "mistakes"}, ax=axis)
+    sns.heatmap(
+        table,
+        mask=right,
+        annot=True,
+        fmt="d",
+        cmap="Blues",
+        vmin=0,
+        vmax=most,
+        cbar_kws={"label": "mistakes", "ticks": MaxNLocator(integer=True)},
+        ax=axis,
+    )
     axis.set_facecolor("#D9D9D9")  # shows where the mask leaves the diagonal out
     for i, count in enumerate(np.diag(table)):
         axis.text(i + 0.5, i + 0.5, f"{count:,}", ha="center", va="center")

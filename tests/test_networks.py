@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mnistlib import networks
 from mnistlib.networks import NETWORKS
 
-PARAMETERS = {"lenet5": 61_706, "lenet5-padded": 61_706, "lenet5-1998": 60_000, "small-cnn": 93_962}
+PARAMETERS = {"lenet5": 61_706, "lenet5-padded": 61_706, "lenet5-1998": 60_000, "small-cnn": 93_962, "lenet-wide": 3_297_514}
 
 # Table I of the 1998 paper: a row for each map of S2, a column for each map of C3.
 TABLE_I = (
@@ -229,3 +229,21 @@ def test_first_weights_fill_the_papers_range(name, fan_in):
     largest = layer.weight.abs().max().item()
     assert 0.5 * 2.4 / fan_in < largest <= 2.4 / fan_in
     assert not layer.bias.any()
+
+
+def test_wide_lenet_begins_with_the_weights_of_its_source():
+    """Normal with standard deviation 0.1, cut at ±0.2 (so 0.088 in all), and biases of 0.1."""
+    net = networks.build("lenet-wide", seed=0)
+    weights = torch.cat([p.flatten() for name, p in net.named_parameters() if name.endswith("weight")])
+    assert weights.abs().max() <= 0.2
+    assert weights.std().item() == pytest.approx(0.088, abs=0.001)
+    assert all((p == 0.1).all() for name, p in net.named_parameters() if name.endswith("bias"))
+    shapes = [row for row in layer_shapes(net) if row.startswith(("32×", "64×"))]
+    assert shapes[0] == "32×28×28"
+    assert shapes[-1] == "64×7×7"
+
+
+def layer_shapes(net):
+    from mnistlib.counting import layer_table
+
+    return layer_table(net, (1, 28, 28))["output shape"].tolist()

@@ -37,8 +37,10 @@ def headings(path) -> list[str]:
     return re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
 
 
-def test_every_notebook_is_there(path):
-    assert [p.stem[:2] for p in NOTEBOOKS] == [f"{i:02}" for i in range(len(NOTEBOOKS))]
+def test_numbers_give_one_order(path):
+    numbers = [p.stem[:2] for p in NOTEBOOKS]
+    assert numbers[0] == "00"
+    assert numbers == sorted(set(numbers)), "two notebooks have the same number"
 
 
 def test_was_executed_from_top_to_bottom(path):
@@ -124,7 +126,8 @@ def test_cells_are_short(path):
     for cell in code_cells(path):
         lines = source(cell).splitlines()
         assert len(lines) <= 15, source(cell)
-        assert all(len(line) <= 100 for line in lines), source(cell)
+        if cell["id"] != "setup":  # its address may be long
+            assert all(len(line) <= 100 for line in lines), source(cell)
 
 
 def test_numbers_that_depend_on_the_machine_are_guarded(path):

@@ -18,7 +18,9 @@ LEVELS = {  # a module imports only modules of a lower level
     "checkpoints": 3,
     "evaluation": 3,
     "training": 4,
+    "tfrecords": 2,
     "plots": 5,
+    "reports": 6,
 }
 
 
