@@ -1,4 +1,4 @@
-"""The command line: ``python -m mnistlib doctor | data | train | tfrecords | report | pictures``."""
+"""The command line: ``python -m mnistlib doctor | data | train | compare | tfrecords | report | pictures``."""
 
 import argparse
 import shlex
@@ -31,6 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     train.add_argument("--save", type=Path, metavar="FILE", help="write the trained weights here")
 
+    compare = commands.add_parser("compare", help="train all networks with several seeds, and compare", formatter_class=DEFAULTS)
+    compare.add_argument("--networks", nargs="+", default=[], metavar="KEY", help="keys of mnistlib.NETWORKS; all of them")
+    compare.add_argument(
+        "--groups", nargs="+", default=["published", "same"], help="published: each in its source's setting; same: all alike"
+    )
+    compare.add_argument("--seeds", type=int, default=3)
+    compare.add_argument("--epochs", type=int, help="another number of epochs than the setting's")
+    compare.add_argument("--workers", type=int, default=1, help="networks trained at once, each in its own process")
+    compare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    compare.add_argument("--out", type=Path, default=Path("results/networks.json"), metavar="FILE", help="goes on where it was")
+
     records = commands.add_parser("tfrecords", help="write MNIST's 70,000 digits as TFRecords, in R0's three parts")
     records.add_argument("--out", type=Path, default=Path("mnist_tf"), metavar="FOLDER")
 
@@ -47,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     report.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     report.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER")
 
-    pictures = commands.add_parser("pictures", help="draw the pictures of the README again")
+    pictures = commands.add_parser("pictures", help="draw every picture of the course again")
     pictures.add_argument("--out", type=Path, default=Path("pictures"), metavar="FOLDER")
 
     options = parser.parse_args(arguments)
@@ -116,6 +127,24 @@ def run_train(options) -> int:
     return 0
 
 
+def run_compare(options) -> int:
+    from mnistlib import experiments, networks
+
+    results = experiments.compare(
+        options.networks or networks.NETWORKS,
+        groups=options.groups,
+        seeds=options.seeds,
+        out=options.out,
+        epochs=options.epochs,
+        workers=options.workers,
+        device=options.device,
+    )
+    for group in results["groups"]:
+        print(f"\n{group}:\n{experiments.table(results, group).round(2).to_string()}")
+    print(f"\n{options.out}")
+    return 0
+
+
 def run_tfrecords(options) -> int:
     from mnistlib import tfrecords
 
@@ -162,30 +191,22 @@ def run_report(options) -> int:
 
 
 def run_pictures(options) -> int:
-    from mnistlib import datasets, evaluation, files, networks, plots, training
+    from mnistlib import files, pictures
 
-    mnist = datasets.load("MNIST")
-    train, valid = mnist.train.resized(32).split(55_000, 5_000, seed=0)
-    test = mnist.test.resized(32)
-    net = networks.build("lenet5", seed=0)
-    fitted = training.fit(net, train, valid=valid, epochs=5, seed=0, device="cpu")
-    measured = evaluation.evaluate(net, test)
-    figures = {
-        "digit_wall": plots.digit_wall(mnist.train),
-        "class_means": plots.image_grid(plots.class_means(mnist.train), [f"mean {c}" for c in mnist.classes]),
-        "class_balance": plots.class_balance(train=mnist.train, test=mnist.test),
-        "history": plots.history(fitted),
-        "confusion": plots.confusion(measured),
-        "predictions": plots.predictions(test, measured),
-    }
-    for name, figure in figures.items():
-        with files.atomic_write(options.out / f"{name}.png") as file:
-            figure.savefig(file, format="png", dpi=plots.DPI, metadata={"Software": None})  # the same bytes each time
-        print(options.out / f"{name}.png")
+    files.check_writable(options.out)  # now, not after the training
+    for path in pictures.write(options.out):
+        print(path, flush=True)
     return 0
 
 
-COMMANDS = {"data": run_data, "tfrecords": run_tfrecords, "report": run_report, "train": run_train, "pictures": run_pictures}
+COMMANDS = {
+    "data": run_data,
+    "train": run_train,
+    "compare": run_compare,
+    "tfrecords": run_tfrecords,
+    "report": run_report,
+    "pictures": run_pictures,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -56,11 +56,7 @@ class Evaluation:
     @property
     def confusion(self) -> pd.DataFrame:
         """How often each true class (row) was predicted as each class (column)."""
-        from sklearn.metrics import confusion_matrix  # here, because importing it takes a second
-
-        counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.classes)))
-        axes = {"index": pd.Index(self.classes, name="true"), "columns": pd.Index(self.classes, name="predicted")}
-        return pd.DataFrame(counts, **axes)
+        return confusion_table(self.labels, self.predictions, self.classes)
 
     def scores(self) -> pd.DataFrame:
         """For each class against all others: true and false positives and negatives, and the shares made of them.
@@ -119,6 +115,36 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation
     with evaluating(net), torch.inference_mode():
         logits = torch.cat([net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))])
     return Evaluation(logits.float(), split.labels.cpu(), split.classes)
+
+
+def confusion_table(labels: torch.Tensor, predictions: torch.Tensor, classes: tuple[str, ...]) -> pd.DataFrame:
+    """How often each true class (row) was predicted as each class (column); both int64 ``[N]``. Introduced in notebook 03."""
+    from sklearn.metrics import confusion_matrix  # here, because importing it takes a second
+
+    counts = confusion_matrix(labels, predictions, labels=range(len(classes)))
+    axes = {"index": pd.Index(classes, name="true"), "columns": pd.Index(classes, name="predicted")}
+    return pd.DataFrame(counts, **axes)
+
+
+def mcnemar(first: torch.Tensor, second: torch.Tensor) -> tuple[int, int, float]:
+    """McNemar's exact test of two classifiers on the same images: is one better, or is it chance?
+
+    ``first`` and ``second`` say which images each got right: bool ``[N]``. Returns how many images only the first got right,
+    how many only the second, and the probability (p, 0–1) of a split at least this uneven if both were equally good.
+    Images that both got right, or both wrong, say nothing. Raises ValueError for other types or shapes.
+    Source: McNemar 1947; Dietterich 1998. Introduced in notebook 05.
+    """
+    from scipy.stats import binomtest  # comes with scikit-learn
+
+    if first.dtype != torch.bool or second.dtype != torch.bool or first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            "first and second must be bool of the same shape [N], an entry for each image; got "
+            f"{first.dtype} {list(first.shape)} and {second.dtype} {list(second.shape)}."
+        )
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    if only_first + only_second == 0:
+        return 0, 0, 1.0
+    return only_first, only_second, float(binomtest(only_first, only_first + only_second).pvalue)
 
 
 def check_fits(net: nn.Module, split: Split) -> None:

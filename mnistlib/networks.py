@@ -2,6 +2,7 @@
 
 A network is a plain ``nn.Sequential`` with named layers, so that a reader sees all of it, and
 `NETWORKS` lists them by key. Parameter counts are exact: tests hold them to their sources.
+LeNet-5 of 1998, whose layers PyTorch does not have, is in `lenet1998`.
 """
 
 from collections import OrderedDict
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+from mnistlib.lenet1998 import lenet5_1998
 
 
 def lenet5() -> nn.Sequential:
@@ -78,6 +80,159 @@ def small_cnn() -> nn.Sequential:
     )
 
 
+def mlp() -> nn.Sequential:
+    """No convolution: the pixels as one row, three linear layers with dropout. 445,385 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        flatten=nn.Flatten(),
+        linear1=nn.Linear(784, 500),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.5),
+        linear2=nn.Linear(500, 100),
+        relu2=nn.ReLU(),
+        dropout2=nn.Dropout(0.4),
+        linear3=nn.Linear(100, 25),
+        relu3=nn.ReLU(),
+        dropout3=nn.Dropout(0.3),
+        linear4=nn.Linear(25, 10),
+    )
+
+
+def cnn_1d() -> nn.Sequential:
+    """One convolution along the pixels as one row of 784. 1,014,190 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        row=nn.Flatten(2),
+        conv1=nn.Conv1d(1, 5, 15),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.5),
+        pool1=nn.MaxPool1d(2),
+        flatten=nn.Flatten(),
+        **_head(5 * 385),
+    )
+
+
+def cnn_2d() -> nn.Sequential:
+    """One convolution with large filters of 15×15. 175,240 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        conv1=nn.Conv2d(1, 5, 15),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.5),
+        pool1=nn.MaxPool2d(2),
+        flatten=nn.Flatten(),
+        **_head(5 * 7 * 7),
+    )
+
+
+def stacked_1d_published() -> nn.Sequential:
+    """What R1's "stacked" 1D network computes: only the last of its three convolutions. 831,634 parameters.
+
+    Its code gives every convolution the image itself, so that the last one alone has an effect.
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        row=nn.Flatten(2),
+        conv1=nn.Conv1d(1, 4, 5),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.3),
+        pool1=nn.MaxPool1d(2),
+        flatten=nn.Flatten(),
+        **_head(4 * 390),
+    )
+
+
+def stacked_2d_published() -> nn.Sequential:
+    """What R1's "stacked" 2D network computes: only the last of its three convolutions. 339,714 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        conv1=nn.Conv2d(1, 4, 5),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.3),
+        pool1=nn.MaxPool2d(2),
+        flatten=nn.Flatten(),
+        **_head(4 * 12 * 12),
+    )
+
+
+def stacked_1d() -> nn.Sequential:
+    """R1's three 1D convolutions, really one after the other. 235,978 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: the intent of nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        row=nn.Flatten(2),
+        conv1=nn.Conv1d(1, 5, 15),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.5),
+        pool1=nn.MaxPool1d(2),
+        conv2=nn.Conv1d(5, 4, 10),
+        relu2=nn.ReLU(),
+        dropout2=nn.Dropout(0.4),
+        pool2=nn.MaxPool1d(2),
+        conv3=nn.Conv1d(4, 4, 5),
+        relu3=nn.ReLU(),
+        dropout3=nn.Dropout(0.3),
+        pool3=nn.MaxPool1d(2),
+        flatten=nn.Flatten(),
+        **_head(4 * 92),
+    )
+
+
+def stacked_2d() -> nn.Sequential:
+    """R1's three 2D convolutions, really one after the other, each keeping the map's size. 73,148 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: the intent of nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 05.
+    """
+    return _named(
+        conv1=nn.Conv2d(1, 5, 15, padding=7),
+        relu1=nn.ReLU(),
+        dropout1=nn.Dropout(0.5),
+        pool1=nn.MaxPool2d(2),
+        pad2=nn.ZeroPad2d((4, 5, 4, 5)),  # the map keeps its size under a kernel of 10
+        conv2=nn.Conv2d(5, 4, 10),
+        relu2=nn.ReLU(),
+        dropout2=nn.Dropout(0.4),
+        pool2=nn.MaxPool2d(2),
+        conv3=nn.Conv2d(4, 4, 5, padding=2),
+        relu3=nn.ReLU(),
+        dropout3=nn.Dropout(0.3),
+        pool3=nn.MaxPool2d(2),
+        flatten=nn.Flatten(),
+        **_head(4 * 3 * 3),
+    )
+
+
+def multi_tower() -> nn.Sequential:
+    """Three convolutions of 15×15 side by side, their maps joined. 1,230,322 parameters.
+
+    Input ``[B, 1, 28, 28]``. Source: nildip/DeepLearn_NUMBERS (R1). Introduced in notebook 04.
+    """
+
+    def tower():
+        return _named(conv=nn.Conv2d(1, 4, 15), relu=nn.ReLU(), dropout=nn.Dropout(0.5), flatten=nn.Flatten())
+
+    return _named(towers=Towers(tower(), tower(), tower()), **_head(3 * 4 * 14 * 14))
+
+
+class Towers(nn.ModuleList):
+    """Networks side by side: each gets the same images, and their answers ``[B, n]`` are joined to ``[B, sum of n]``."""
+
+    def __init__(self, *towers: nn.Module):
+        super().__init__(towers)
+
+    def forward(self, x):
+        return torch.cat([tower(x) for tower in self], dim=1)
+
+
 def lenet_wide() -> nn.Sequential:
     """A LeNet of 6×6 convolutions with 32 and 64 maps and a linear layer of 1,024. 3,297,514 parameters.
 
@@ -106,119 +261,17 @@ def lenet_wide() -> nn.Sequential:
     return net
 
 
-def lenet5_1998() -> nn.Sequential:
-    """LeNet-5 as published: sparse C3, trainable subsampling, scaled tanh, RBF outputs. 60,000 parameters.
-
-    Input ``[B, 1, 32, 32]``. The answer is minus the squared distance to each digit's code, so
-    that, as with all logits, the largest wins. Source: LeCun, Bottou, Bengio and Haffner,
-    "Gradient-based learning applied to document recognition", 1998, section II.B and appendix A.
-    Introduced in notebook 02.
-    """
-    net = _named(
-        scale=InputScale(),
-        C1=nn.Conv2d(1, 6, 5),
-        tanh1=ScaledTanh(),
-        S2_sum=nn.AvgPool2d(2, divisor_override=1),  # each 2×2 window added up …
-        S2_scale=nn.Conv2d(6, 6, 1, groups=6),  # … times one weight a map, plus one bias a map
-        tanh2=ScaledTanh(),
-        C3=SparseC3(),
-        tanh3=ScaledTanh(),
-        S4_sum=nn.AvgPool2d(2, divisor_override=1),
-        S4_scale=nn.Conv2d(16, 16, 1, groups=16),
-        tanh4=ScaledTanh(),
-        C5=nn.Conv2d(16, 120, 5),
-        tanh5=ScaledTanh(),
-        flatten=nn.Flatten(),
-        F6=nn.Linear(120, 84),
-        tanh6=ScaledTanh(),
-        output=RBFOutput(),
+def _head(inputs: int) -> dict[str, nn.Module]:
+    """The three linear layers in which all but one of R1's networks end."""
+    return dict(
+        linear1=nn.Linear(inputs, 500),
+        head_relu1=nn.ReLU(),
+        head_dropout1=nn.Dropout(0.5),
+        linear2=nn.Linear(500, 100),
+        head_relu2=nn.ReLU(),
+        head_dropout2=nn.Dropout(0.5),
+        linear3=nn.Linear(100, 10),
     )
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):  # the paper: uniform within ±2.4 / fan-in
-            fan_in = 4 if name.endswith("_scale") else layer.weight[0].numel()
-            nn.init.uniform_(layer.weight, -2.4 / fan_in, 2.4 / fan_in)
-            nn.init.zeros_(layer.bias)
-    return net
-
-
-class InputScale(nn.Module):
-    """Pixels in 0–1 to the paper's −0.1 (paper) to 1.175 (ink): mean near 0, variance near 1."""
-
-    def forward(self, x):
-        return 1.275 * x - 0.1
-
-
-class ScaledTanh(nn.Module):
-    """The paper's squashing function, 1.7159 tanh(2x/3), which maps ±1 to ±1."""
-
-    def forward(self, x):
-        return 1.7159 * torch.tanh(2 / 3 * x)
-
-
-class SparseC3(nn.Module):
-    """Layer C3 of 1998: map j sees only the S2 maps of ``CONNECTIONS[j]`` (the paper's table I).
-
-    ``[B, 6, 14, 14]`` to ``[B, 16, 10, 10]``. Six maps see three neighbours each, nine see four, the last
-    sees all six: three grouped convolutions, with 456 + 909 + 151 = 1,516 parameters.
-    """
-
-    CONNECTIONS = (
-        *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
-        *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
-        *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
-        (0, 1, 2, 3, 4, 5),
-    )
-
-    def __init__(self):
-        super().__init__()
-        self.threes = nn.Conv2d(6 * 3, 6, 5, groups=6)
-        self.fours = nn.Conv2d(9 * 4, 9, 5, groups=9)
-        self.all_six = nn.Conv2d(6, 1, 5)
-        self.see_three = sum(self.CONNECTIONS[:6], ())
-        self.see_four = sum(self.CONNECTIONS[6:15], ())
-
-    def forward(self, x):
-        return torch.cat([self.threes(x[:, self.see_three]), self.fours(x[:, self.see_four]), self.all_six(x)], dim=1)
-
-
-class RBFOutput(nn.Module):
-    """Minus the squared distance of the 84 values of F6 to each digit's fixed code of ±1.
-
-    ``[B, 84]`` to ``[B, 10]``. The codes are a buffer, not parameters: they are drawn, not learned. ``|x − c|²``
-    is written out as ``|x|² − 2 x·c + 84``.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("codes", digit_codes().float())
-
-    def forward(self, x):
-        return 2 * F.linear(x, self.codes) - x.square().sum(1, keepdim=True) - 84
-
-
-DIGIT_CODES = """
-..###.. ...##.. .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
-.##.##. ..###.. ##...## ##...## ...###. ##..... .##.... .....## ##...## ##...##
-##...## .####.. .....## .....## ..####. ##..... ##..... .....## ##...## ##...##
-##...## ...##.. .....## .....## .##.##. ##..... ##..... ....##. ##...## ##...##
-##...## ...##.. ....##. ....##. .##.##. ######. ######. ....##. .##.##. ##...##
-##...## ...##.. ...##.. ..###.. ##..##. .....## ##...## ...##.. ..###.. ##...##
-##...## ...##.. ..##... ....##. ##..##. .....## ##...## ...##.. .##.##. .######
-##...## ...##.. .##.... .....## ####### .....## ##...## ..##... ##...## .....##
-##...## ...##.. ##..... .....## ....##. .....## ##...## ..##... ##...## .....##
-##...## ...##.. ##..... .....## ....##. .....## ##...## ..##... ##...## .....##
-.##.##. ...##.. ##..... ##...## ....##. ##...## ##...## .##.... ##...## ....##.
-..###.. .###### ####### .#####. ....##. .#####. .#####. .##.... .#####. .####..
-"""
-
-
-def digit_codes() -> torch.Tensor:
-    """Each digit of `DIGIT_CODES` as a row, ink +1 and paper −1: int64 ``[10, 84]``.
-
-    The paper prints such 7×12 pictures for all of ASCII; these ten are drawn for this course in that style.
-    """
-    rows = [line.split() for line in DIGIT_CODES.split("\n")[1:-1]]
-    return torch.tensor([[1 if c == "#" else -1 for row in rows for c in row[digit]] for digit in range(10)])
 
 
 def _named(**layers: nn.Module) -> nn.Sequential:
@@ -244,6 +297,7 @@ class Network:
             return self.builder()
 
 
+R1 = "nildip/DeepLearn_NUMBERS"
 NETWORKS = {
     network.key: network
     for network in (
@@ -251,6 +305,14 @@ NETWORKS = {
         Network("lenet5-padded", "LeNet-5, padded", lenet5_padded, (1, 28, 28), "antoine-spahr/MNIST-LeNet5-Pytorch"),
         Network("lenet5-1998", "LeNet-5 of 1998", lenet5_1998, (1, 32, 32), "LeCun et al. 1998"),
         Network("small-cnn", "small CNN", small_cnn, (1, 28, 28), "Keras example network"),
+        Network("mlp", "MLP", mlp, (1, 28, 28), R1),
+        Network("cnn-1d", "1D CNN", cnn_1d, (1, 28, 28), R1),
+        Network("cnn-2d", "2D CNN", cnn_2d, (1, 28, 28), R1),
+        Network("stacked-1d-published", "stacked 1D CNN, as published", stacked_1d_published, (1, 28, 28), R1),
+        Network("stacked-2d-published", "stacked 2D CNN, as published", stacked_2d_published, (1, 28, 28), R1),
+        Network("stacked-1d", "stacked 1D CNN, really stacked", stacked_1d, (1, 28, 28), R1),
+        Network("stacked-2d", "stacked 2D CNN, really stacked", stacked_2d, (1, 28, 28), R1),
+        Network("multi-tower", "multi-tower 2D CNN", multi_tower, (1, 28, 28), R1),
         Network("lenet-wide", "LeNet variant, wide", lenet_wide, (1, 28, 28), "Maple-Lazuli/shenanigans"),
     )
 }

@@ -44,13 +44,15 @@ def use_style() -> None:
     plt.style.use(["default", STYLE])
 
 
-def _styled(draw):
+def styled(draw):
+    """Make a function draw in the course's style, whatever style its caller has chosen."""
+
     @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with plt.style.context(STYLE, after_reset=True):  # whatever style the caller has chosen
+    def in_style(*args, **kwargs):
+        with plt.style.context(STYLE, after_reset=True):
             return draw(*args, **kwargs)
 
-    return styled
+    return in_style
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -71,7 +73,7 @@ def show(figure: Figure, alt: str) -> None:
     display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
 
 
-@_styled
+@styled
 def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
     """The first ``rows × columns`` images of a split as one wall; ValueError when it has fewer. Notebook 01."""
     images = split.take(rows * columns).images[:, 0]
@@ -86,14 +88,15 @@ def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def image_grid(
-    images: torch.Tensor, titles: list[str], columns: int = 10, colors: list[str] | None = None, ink: float = 255
+    images: torch.Tensor, titles: list[str], columns: int = 10, colors: list[str] | None = None, ink: float = 255, signed=False
 ) -> Figure:
     """Images ``[N, 1, H, W]`` or ``[N, H, W]``, each with a title above it, ``columns`` to a row.
 
-    A pixel of value ``ink`` is black and 0 is white in all of them, so that they can be compared. Raises ValueError
-    when there is no image, or not one title for each. Introduced in notebook 00.
+    A pixel of value ``ink`` is black and 0 is white in all of them, so that they can be compared. With ``signed``, 0 is white,
+    ``ink`` dark orange and −``ink`` dark purple. Raises ValueError when there is no image, or not one title for each.
+    Introduced in notebook 00.
     """
     if not len(images) or len(images) != len(titles):
         raise ValueError(f"there must be images, and a title for each; got {len(images)} images and {len(titles)} titles.")
@@ -107,8 +110,29 @@ def image_grid(
     for i, axis in enumerate(axes.flat):
         axis.axis("off")
         if i < len(images):
-            axis.imshow(np.asarray(images[i]), vmin=0, vmax=ink)
+            colors_of_pixels = {"vmin": -ink, "cmap": "PuOr_r"} if signed else {"vmin": 0}
+            axis.imshow(np.asarray(images[i]), vmax=ink, **colors_of_pixels)
             axis.set_title(titles[i], fontsize=9, color=colors[i] if colors else "black", pad=3)
+    return figure
+
+
+@styled
+def image_table(images: torch.Tensor, rows: list[str], columns: list[str]) -> Figure:
+    """Images ``[R, C, H, W]`` as a table with a word before each row and above each column; 0 is white, 1 black. Notebook 04."""
+    if images.shape[:2] != (len(rows), len(columns)):
+        raise ValueError(f"{len(rows)} rows and {len(columns)} columns do not fit images of shape {list(images.shape)}.")
+    side = min(9 / (len(columns) + 0.5), 1.2)
+    size = (side * (len(columns) + 0.5), side * len(rows) + 0.35)
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    for axis, image in zip(axes.flat, images.flatten(0, 1), strict=True):
+        axis.imshow(np.asarray(image), vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color="#CCCCCC")
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize=9)
+    for axis, name in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     return figure
 
 
@@ -117,7 +141,7 @@ def class_means(split: Split) -> torch.Tensor:
     return torch.stack([split.images[split.labels == c, 0].float().mean(0) for c in range(len(split.classes))])
 
 
-@_styled
+@styled
 def class_balance(*, numbers: bool = False, **splits: Split) -> Figure:
     """The share of each class in one or more named splits, side by side; with ``numbers`` written out. Notebook 01."""
     figure, axis = plt.subplots(figsize=(9, 4 if numbers else 3.2))
@@ -139,7 +163,7 @@ def class_balance(*, numbers: bool = False, **splits: Split) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def history(fitted: History) -> Figure:
     """Loss and accuracy against the epoch, training beside validation. Notebook 03."""
     epochs = range(1, len(fitted.seconds) + 1)
@@ -159,7 +183,7 @@ def history(fitted: History) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def step_loss(fitted: History) -> Figure:
     """The loss of each step, and its mean over the last 50 steps. Notebook 08."""
     losses = pd.Series(fitted.step_loss, index=range(1, len(fitted.step_loss) + 1))
@@ -172,7 +196,7 @@ def step_loss(fitted: History) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def errors(fitted: History) -> Figure:
     """The share of wrong answers after each epoch, training beside validation, each point with its number. Notebook 08."""
     epochs = range(1, len(fitted.seconds) + 1)
@@ -193,7 +217,7 @@ def errors(fitted: History) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def roc(evaluation: Evaluation) -> Figure:
     """Ten one-versus-rest ROC curves, one a class, with the area under each. Notebook 08.
 
@@ -213,7 +237,7 @@ def roc(evaluation: Evaluation) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion(evaluation: Evaluation) -> Figure:
     """Counts of each true class (row) predicted as each class (column).
 
@@ -245,7 +269,7 @@ def confusion(evaluation: Evaluation) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: int = 10) -> Figure:
     """Sample predictions: up to half of them wrong (✗ and true → predicted, red), the rest right (✓, green). Notebook 03."""
     wanted = min(rows * columns, len(split))
@@ -261,7 +285,7 @@ def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: in
     return image_grid(split.images[chosen], titles, columns, [GREEN if ok else RED for ok in correct])
 
 
-@_styled
+@styled
 def probabilities(image: torch.Tensor, shares: torch.Tensor, classes: tuple[str, ...]) -> Figure:
     """An image ``[1, H, W]`` beside the network's probability ``[classes]`` for each class. Notebook 00."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=[1, 2])
@@ -272,4 +296,25 @@ def probabilities(image: torch.Tensor, shares: torch.Tensor, classes: tuple[str,
     right.bar_label(bars, [f"{share:.0%}" if share >= 0.01 else "" for share in shares.tolist()])
     right.set(xlabel="class", ylabel="probability", ylim=(0, 1.12), yticks=[0, 0.5, 1])
     right.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+@styled
+def table(frame: pd.DataFrame) -> Figure:
+    """A data frame as a picture, its index to the left: numbers to the right of their columns, words to the left. Notebook 02."""
+    frame = frame.reset_index()
+    words = [[f"{cell:,}" if isinstance(cell, int | np.integer) else str(cell) for cell in row] for row in frame.to_numpy(object)]
+    longest = [max(map(len, column)) for column in zip(*words, [str(name) for name in frame.columns], strict=True)]
+    figure, axis = plt.subplots(figsize=(9, 0.26 * (len(frame) + 1) + 0.1))
+    axis.axis("off")
+    ends = np.cumsum([length + 3 for length in longest]) / (sum(longest) + 3 * len(longest))
+    for j, name in enumerate(frame.columns):
+        right = pd.api.types.is_numeric_dtype(frame[name])
+        x = ends[j] - 0.02 if right else (ends[j - 1] if j else 0)
+        for i, word in enumerate([str(name), *(row[j] for row in words)]):
+            weight = "bold" if i == 0 or words[i - 1][0] == "total" else "normal"
+            axis.text(x, len(frame) - i, word, ha="right" if right else "left", va="center", fontsize=10, fontweight=weight)
+    for i in range(len(frame) + 1):
+        axis.axhline(i - 0.5, color="#DDDDDD" if i < len(frame) else "black", linewidth=0.8)
+    axis.set(xlim=(0, 1), ylim=(-0.6, len(frame) + 0.5))
     return figure

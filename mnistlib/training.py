@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
 import torch
@@ -12,6 +14,8 @@ from tqdm.auto import tqdm
 
 from mnistlib.datasets import Split
 from mnistlib.evaluation import check_fits, evaluate
+
+ADAM = partial(torch.optim.Adam, fused=True)  # one kernel for all parameters
 
 
 @dataclass
@@ -51,16 +55,20 @@ def fit(
     lr: float = 0.01,
     schedule: str | None = "one-cycle",
     seed: int = 0,
+    optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
+    patience: int | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> History:
-    """Train ``net`` in place with Adam and cross-entropy; return its `History`.
+    """Train ``net`` in place on the cross-entropy of its answers; return its `History`.
 
     ``lr`` is the learning rate: constant with ``schedule=None``; with ``"one-cycle"`` the peak of a rise over the
     first 30 % of the steps and a fall to almost nothing (Smith and Topin 2018), while Adam's beta1 falls
     from 0.95 to 0.85 and rises again. A run of fewer than ten steps has no room for a cycle: ``lr`` is
     constant. ``seed`` decides the order of
-    the images and the dropout, not the first weights: those are in ``net`` already. ``device`` is "cpu", "cuda", "mps",
+    the images and the dropout, not the first weights: those are in ``net`` already. ``optimizer`` makes the optimizer from
+    the parameters and ``lr=``; Adam unless told. With ``patience``, training ends early, after this many epochs in a row
+    that did not bring a lower validation loss; the weights stay those of the last epoch. ``device`` is "cpu", "cuda", "mps",
     or "auto" for the fastest there is; ``net`` stays there. The network is left in evaluation mode.
 
     Raises ValueError for settings or images that cannot be trained with, before the first step, and
@@ -68,6 +76,11 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1; got {epochs}.")
+    if patience is not None and (valid is None or patience < 1 or schedule):
+        raise ValueError(
+            f"patience must be at least 1, and needs a validation split and schedule=None; got {patience} with "
+            f"{'no' if valid is None else 'a'} validation split and schedule={schedule!r}."
+        )
     for split in (train, valid):
         if split is not None:
             check_fits(net, split)
@@ -83,8 +96,11 @@ def fit(
     train = train.to(device)
     steps = epochs * math.ceil(len(train) / batch_size)
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps) if schedule and steps >= 10 else None
+    optimizer = optimizer(net.parameters(), lr=lr)
+    scheduler = None
+    if schedule and steps >= 10:
+        momentum = not {"betas", "momentum"}.isdisjoint(optimizer.defaults)  # Adadelta has none to move
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, cycle_momentum=momentum)
 
     history = History()
     with torch.random.fork_rng(), tqdm(total=steps, desc="training", unit="step", disable=not progress) as bar:
@@ -112,8 +128,15 @@ def fit(
                 history.valid_accuracy.append(measured.accuracy)
                 bar.set_postfix_str(f"validation {measured.accuracy:.1%}")
             history.seconds.append(time.perf_counter() - start)
+            if patience is not None and _epochs_since_best(history.valid_loss) >= patience:
+                bar.total = bar.n  # the bar is full, for training is over
+                break
     net.eval()
     return history
+
+
+def _epochs_since_best(losses: list[float]) -> int:
+    return len(losses) - 1 - losses.index(min(losses))
 
 
 def pick_device(name: str = "auto") -> torch.device:
