@@ -38,7 +38,7 @@ test: setup  ## set up, then run the unit tests and every notebook, and compare 
 notebooks: setup  ## execute the notebooks without a browser and store their outputs
 	$(RUN) tools/notebooks.py execute $(ARGS)
 
-pictures: setup  ## draw the pictures of the README again
+pictures: setup  ## draw every picture of the course again
 	$(RUN) -m mnistlib pictures
 
 weights: setup  ## train the LeNet-5 that comes with the course again

@@ -39,6 +39,7 @@ _MODULES = (
     "plots",
     "reports",
     "tfrecords",
+    "tracing",
     "training",
 )
 __all__ = [*_HOME, *_MODULES]

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     compare = commands.add_parser("compare", help="train all networks with several seeds, and compare", formatter_class=DEFAULTS)
     compare.add_argument("--networks", nargs="+", default=[], metavar="KEY", help="keys of mnistlib.NETWORKS; all of them")
     compare.add_argument(
-        "--groups", nargs="+", default=["published", "same"], help="published: each in its source's setting; same: all alike"
+        "--groups", nargs="+", default=["published"], help="published: each in its source's setting; same: all alike"
     )
     compare.add_argument("--seeds", type=int, default=3)
     compare.add_argument("--epochs", type=int, help="another number of epochs than the setting's")

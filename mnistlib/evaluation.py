@@ -63,7 +63,7 @@ class Evaluation:
 
         Columns ``TP``, ``FP``, ``FN``, ``TN`` (counts), ``precision`` TP / (TP + FP), ``recall`` TP / (TP + FN),
         ``specificity`` TN / (TN + FP), ``accuracy`` (TP + TN) / all, and ``F1``, the harmonic mean of precision and recall.
-        A share of nothing is NaN. Introduced in notebook 08.
+        A share of nothing is NaN. Introduced in notebook 04.
         """
         counts = self.confusion.to_numpy()
         tp = counts.diagonal()
@@ -82,7 +82,7 @@ class Evaluation:
         """The one-versus-rest ROC curve of a class, from its probability, and the area under it.
 
         Returns (false positive rate float64 ``[P]``, true positive rate float64 ``[P]``, area 0–1), NaN where a
-        class or all others do not occur. Introduced in notebook 08.
+        class or all others do not occur. Introduced in notebook 04.
         """
         from sklearn.metrics import roc_auc_score, roc_curve
 

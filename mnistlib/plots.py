@@ -219,7 +219,7 @@ def errors(fitted: History) -> Figure:
 
 @styled
 def roc(evaluation: Evaluation) -> Figure:
-    """Ten one-versus-rest ROC curves, one a class, with the area under each. Notebook 08.
+    """Ten one-versus-rest ROC curves, one a class, with the area under each. Notebook 04.
 
     The axes end at 10 % false and begin at 90 % true positives, for a good classifier's curves differ only there.
     """
@@ -227,7 +227,7 @@ def roc(evaluation: Evaluation) -> Figure:
     for label, axis in zip(range(len(evaluation.classes)), axes.flat, strict=False):
         false_positive, true_positive, area = evaluation.roc(label)
         axis.plot(false_positive, true_positive, color=BLUE, linewidth=2, drawstyle="steps-post")
-        axis.set_title(f"{evaluation.classes[label]}: area {area:.4f}", fontsize=9)
+        axis.set_title(f"{evaluation.classes[label]}: area {area:.5f}", fontsize=9)
         axis.grid(color="#DDDDDD")
     axes[0, 0].set(xlim=(-0.002, 0.1), ylim=(0.9, 1.004), xticks=[0, 0.05], yticks=[0.9, 0.95, 1])
     axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
