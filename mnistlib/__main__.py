@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--save", type=Path, metavar="FILE", help="write the trained weights here")
 
     compare = commands.add_parser("compare", help="train all networks with several seeds, and compare", formatter_class=DEFAULTS)
-    compare.add_argument("--networks", nargs="+", default=[], metavar="KEY", help="keys of mnistlib.NETWORKS; all of them")
+    compare.add_argument("--networks", nargs="+", default=["all"], metavar="KEY", help="keys of mnistlib.NETWORKS")
     compare.add_argument(
         "--groups", nargs="+", default=["published"], help="published: each in its source's setting; same: all alike"
     )
     compare.add_argument("--seeds", type=int, default=3)
-    compare.add_argument("--epochs", type=int, help="another number of epochs than the setting's")
+    compare.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="another number of epochs than the setting's")
     compare.add_argument("--workers", type=int, default=1, help="networks trained at once, each in its own process")
     compare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     compare.add_argument("--out", type=Path, default=Path("results/networks.json"), metavar="FILE", help="goes on where it was")
@@ -131,13 +131,14 @@ def run_compare(options) -> int:
     from mnistlib import experiments, networks
 
     results = experiments.compare(
-        options.networks or networks.NETWORKS,
+        networks.NETWORKS if options.networks == ["all"] else options.networks,
         groups=options.groups,
         seeds=options.seeds,
         out=options.out,
-        epochs=options.epochs,
+        epochs=getattr(options, "epochs", None),
         workers=options.workers,
         device=options.device,
+        command=shlex.join(["python", "-m", "mnistlib", *options.arguments]),
     )
     for group in results["groups"]:
         print(f"\n{group}:\n{experiments.table(results, group).round(2).to_string()}")

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
 
@@ -25,6 +26,7 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
     axis.errorbar(table.parameters, table.accuracy, yerr=table.sd, fmt="none", ecolor=ORANGE, elinewidth=2, zorder=2)
     axis.plot(table.parameters, table.accuracy, "o", color=BLUE, zorder=3)
     axis.set(xscale="log", xlabel="parameters (log scale)", ylabel="test accuracy")
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(PercentFormatter(decimals=1))
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.xaxis.set_major_formatter("{x:,.0f}")
@@ -38,7 +40,7 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
             xytext=(1.06, place),
             textcoords="axes fraction",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkB": 3, "relpos": (0, 0.5)},
             fontsize=9,
         )
     return figure
@@ -92,8 +94,7 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
             annot=numbers,
             fmt="",
             cmap="Blues",
-            vmin=0,
-            vmax=most,
+            norm=PowerNorm(0.5, 0, most),  # a root, so that a few mistakes show beside many
             cbar=False,
             square=True,
             linewidths=0.3,

@@ -4,9 +4,7 @@ import json
 import multiprocessing
 import os
 import platform
-import shlex
 import statistics
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from tqdm.auto import tqdm
 from mnistlib.counting import layer_table
 from mnistlib.datasets import ImageDataset, load
 from mnistlib.evaluation import Evaluation, evaluate
-from mnistlib.files import DataError, atomic_write
+from mnistlib.files import DataError, atomic_write, check_writable
 from mnistlib.networks import NETWORKS, find
 from mnistlib.training import fit, pick_device
 
@@ -91,19 +89,22 @@ def compare(
     workers: int = 1,
     device: str = "auto",
     progress: bool = True,
+    command: str = "mnistlib.compare",
 ) -> dict:
     """Train each network with seeds 0 … ``seeds`` − 1 and measure it on the test set; return all numbers.
 
     ``groups`` are "published" (each network in the setting of its source, `PUBLISHED`) and "same" (all alike), on
-    ``dataset``, MNIST unless given. 5,000 training images, drawn with the seed, are kept for validation: they alone decide when
-    to stop. ``epochs`` sets another number. ``workers`` networks are trained at once, each in a process of
-    its own with its share of the threads.
+    ``dataset``, MNIST unless given. 5,000 training images, drawn with the seed, are kept for validation: they alone decide
+    when to stop. ``epochs`` sets another number. ``workers`` networks are trained at once, each in a process of its own with
+    its share of the threads. ``command`` is stored: what makes the numbers again.
 
     With ``out``, each finished run is added to this JSON file at once, and runs that it already has are not done again:
     a comparison that was stopped goes on where it was. Raises ValueError for unknown names, and when the
     file's numbers were made in another way, and `DataError` when it cannot be read or written. Notebook 05.
     """
-    keys, groups = [find(key).key for key in keys], list(groups)
+    keys, groups = list(dict.fromkeys(find(key).key for key in keys)), list(dict.fromkeys(groups))
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"epochs must be at least 1, or None for those of the setting; got {epochs}.")
     if seeds < 1 or workers < 1 or not keys or not groups or not set(groups) <= set(GROUPS):
         raise ValueError(
             f"give at least one network, groups out of {GROUPS}, and seeds and workers of at least 1; "
@@ -113,11 +114,11 @@ def compare(
     if len(dataset.train) <= VALID:
         raise ValueError(f"the training part must have more than {VALID:,} images; {dataset} has too few.")
     threads = max(1, torch.get_num_threads() // workers)
-    results = _header(dataset, epochs, pick_device(device), threads)
-    if out is not None and Path(out).exists():
-        results = _continued(Path(out), results)
-    else:
-        _save(out, results)  # now, not after the first training
+    results = {"command": command, **_header(dataset, epochs, pick_device(device), threads)}
+    if out is not None:
+        check_writable(Path(out).parent)  # now, not after the first training
+        if Path(out).exists():
+            results = {**_continued(Path(out), results), "command": command}
     done = {(group, key, run["seed"]) for group in results["groups"] for key, run in _runs(results["groups"][group])}
     tasks = [(group, key, seed) for group in groups for seed in range(seeds) for key in keys]
     tasks = [task for task in tasks if task not in done]
@@ -221,7 +222,6 @@ def _setting(group: str, key: str) -> str:
 def _header(dataset: ImageDataset, epochs: int | None, device: torch.device, threads: int) -> dict:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "command": shlex.join(["python", "-m", "mnistlib", *sys.argv[1:]]),
         "what": f"{dataset.name}: {len(dataset.train) - VALID:,} images to train on, {VALID:,} to stop by, {len(dataset.test):,} "
         f"to test once" + (f"; number of epochs set to {epochs}" if epochs else ""),
         "settings": {name: setting.words for name, setting in SETTINGS.items()},

@@ -99,7 +99,7 @@ def fit(
     optimizer = optimizer(net.parameters(), lr=lr)
     scheduler = None
     if schedule and steps >= 10:
-        momentum = not {"betas", "momentum"}.isdisjoint(optimizer.defaults)  # Adadelta has none to move
+        momentum = "betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0  # Adadelta has none to move
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, cycle_momentum=momentum)
 
     history = History()

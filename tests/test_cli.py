@@ -1,14 +1,17 @@
 """The command line, run in this program."""
 
+import inspect
 import io
+import json
 import re
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from mnistlib import datasets, networks, training
+from mnistlib import datasets, experiments, networks, pictures, training
 from mnistlib.__main__ import main
 from mnistlib.checkpoints import load_checkpoint
 from mnistlib.evaluation import evaluate
@@ -110,12 +113,12 @@ def test_words_it_does_not_know_exit_with_2_and_the_usage(arguments, capsys):
     assert "usage: python -m mnistlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["data", "--help"], ["pictures", "--help"]], ids=" ".join)
-def test_help(arguments, capsys):
+@pytest.mark.parametrize("command", ["", "doctor", "data", "train", "compare", "tfrecords", "report", "pictures"])
+def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        run(*arguments)
+        run(*filter(None, [command]), "--help")
     assert caught.value.code == 0
-    assert "usage: python -m mnistlib" in capsys.readouterr().out
+    assert f"usage: python -m mnistlib {command}".rstrip() in capsys.readouterr().out
 
 
 def test_a_place_that_cannot_be_written_is_an_error(small_mnist, tmp_path, capsys):
@@ -165,23 +168,123 @@ def test_data_with_one_unknown_name_writes_nothing(data_folder, capsys):
     assert not data_folder.exists()
 
 
+# Comparison
+
+
+@pytest.fixture
+def quick_comparison(small, monkeypatch):
+    """300 images of MNIST to train on, 100 for validation, 200 to test."""
+    monkeypatch.setattr(experiments, "VALID", 100)
+    few = datasets.ImageDataset("MNIST", small.train.take(400), small.test.take(200))
+    monkeypatch.setattr(experiments, "load", lambda name: few)
+
+
+COMPARE = ("compare", "--networks", "mlp", "stacked-2d", "--seeds", 2, "--epochs", 1, "--device", "cpu")
+
+
+def test_compare_prints_a_table_a_group_and_writes_the_file(quick_comparison, tmp_path, capsys):
+    path = tmp_path / "folder" / "numbers.json"
+    assert run(*COMPARE, "--groups", "published", "same", "--out", path) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"\n{path}\n")
+    results = json.loads(path.read_text("utf-8"))
+    for group in ("published", "same"):
+        table = experiments.table(results, group)
+        assert list(table.index) == ["MLP", "stacked 2D CNN, really stacked"]
+        assert f"\n{group}:\n{table.round(2).to_string()}\n" in out
+
+
+def test_compare_trains_only_the_groups_asked_for(quick_comparison, tmp_path, capsys):
+    assert run(*COMPARE, "--groups", "same", "--out", tmp_path / "numbers.json") == 0
+    assert list(json.loads((tmp_path / "numbers.json").read_text("utf-8"))["groups"]) == ["same"]
+    assert "published:" not in capsys.readouterr().out
+
+
+def test_compare_goes_on_where_it_was(quick_comparison, tmp_path, monkeypatch, capsys):
+    assert run(*COMPARE, "--out", tmp_path / "numbers.json") == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(experiments, "train_and_measure", lambda *task, **_: pytest.fail(f"{task} was trained"))
+    assert run(*COMPARE, "--out", tmp_path / "numbers.json") == 0
+    assert capsys.readouterr().out == first
+
+
+def test_compare_takes_all_networks_and_the_functions_own_defaults_unless_told(monkeypatch, capsys):
+    asked, parameters = [], inspect.signature(experiments.compare).parameters
+    monkeypatch.setattr(experiments, "compare", lambda keys, **options: asked.append((list(keys), options)) or {"groups": {}})
+    assert run("compare") == 0
+    keys, options = asked[0]
+    assert keys == list(networks.NETWORKS)
+    assert options.pop("out") == Path("results/networks.json")
+    assert options.pop("command") == "python -m mnistlib compare"
+    assert tuple(options.pop("groups")) == parameters["groups"].default
+    assert options == {name: parameters[name].default for name in ("seeds", "epochs", "workers", "device")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--networks", "lenet"], "unknown network 'lenet'; the networks are lenet5"),
+        (["--groups", "other"], "groups out of ('published', 'same')"),
+        (["--seeds", "0"], "seeds=0"),
+        (["--workers", "0"], "workers=0"),
+        (["--device", "tpu"], "no device 'tpu' on this machine"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_comparison_is_one_line_and_exit_status_2_and_writes_nothing(arguments, words, quick_comparison, tmp_path, capsys):
+    assert run(*COMPARE, "--out", tmp_path / "numbers.json", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_of_results_is_an_error_and_stays(quick_comparison, tmp_path, capsys):
+    (tmp_path / "numbers.json").write_text("old")
+    assert run(*COMPARE, "--out", tmp_path / "numbers.json") == 2
+    assert "error: " in capsys.readouterr().err
+    assert (tmp_path / "numbers.json").read_text() == "old"
+
+
 # Pictures
 
-PICTURES = {"digit_wall", "class_means", "class_balance", "history", "confusion", "predictions"}
+PICTURES = {
+    *("digit_wall", "class_means", "one_of_each_label", "class_balance", "network_lenet5", "network_multi-tower", "layer_table"),
+    *("history", "confusion", "roc", "predictions", "feature_maps"),
+    *("networks_accuracy", "networks_curves", "networks_confusion"),
+}
+
+
+def two_results():
+    """As `experiments.read` gives them: two networks with two seeds each, on 200 test images."""
+    runs = [
+        {
+            "test accuracy": 0.98 + seed / 100,
+            "epochs": 3,
+            "seconds of the quickest epoch": 1.0,
+            "validation accuracy": [0.95, 0.97, 0.98],
+            "mistakes": "3:1 7:2 150:9",
+        }
+        for seed in (0, 1)
+    ]
+    facts = {"mult-adds": 9, "published accuracy": None, "runs": runs}
+    return {"groups": {"published": {key: {"title": key, "parameters": 10 + len(key), **facts} for key in ("lenet5", "mlp")}}}
 
 
 @pytest.fixture
 def quick_pictures(mnist, monkeypatch):
-    """The real data and the real training, cut short: 500 images, and a test set of 200."""
+    """The real data and the real training, cut short: two networks, 500 images, and a test set of 200."""
     real = training.fit
-    monkeypatch.setattr(datasets, "load", lambda name: datasets.ImageDataset(name, mnist.train, mnist.test.take(200)))
-    monkeypatch.setattr(
-        training,
-        "fit",
-        lambda net, train, *, valid, **options: real(
-            net, train.take(500), valid=valid.take(100), **{**options, "epochs": 2, "progress": False}
-        ),
-    )
+
+    def fit(net, train, *, valid=None, **options):
+        return real(net, train.take(500), valid=valid and valid.take(100), **{**options, "epochs": 2, "progress": False})
+
+    monkeypatch.setattr(pictures, "load", lambda name: datasets.ImageDataset(name, mnist.train, mnist.test.take(200)))
+    monkeypatch.setattr(pictures, "fit", fit)
+    monkeypatch.setattr(pictures, "NETWORKS", {key: networks.NETWORKS[key] for key in ("lenet5", "multi-tower")})
+    monkeypatch.setattr(experiments, "read", two_results)
     yield
     plt.close("all")
 

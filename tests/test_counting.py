@@ -91,13 +91,13 @@ def test_lenet5_of_1998_row_by_row():
     assert counted == {
         "C1": 156,
         "S2_scale": 12,
-        "C3.threes": 456,
-        "C3.fours": 909,
-        "C3.all_six": 151,
+        "C3": 1_516,
         "S4_scale": 32,
         "C5": 48_120,
         "F6": 10_164,
     }
+    assert table.loc["C3", "formula"] == "60×5×5 + 16"
+    assert table.loc["C3", "mult-adds"] == 240_000  # computed as a full convolution, zeros and all; 150,000 are connections
     assert table.loc["output", "mult-adds"] == 840  # no parameters, yet a matrix product
 
 

@@ -1,6 +1,6 @@
 """What a network gets right and wrong, held to numbers worked out by hand."""
 
-from math import exp, log
+from math import comb, exp, log
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch import nn
 
 from mnistlib import networks
 from mnistlib.datasets import Split
-from mnistlib.evaluation import Evaluation, check_fits, evaluate
+from mnistlib.evaluation import Evaluation, check_fits, confusion_table, evaluate, mcnemar
 
 # Six images of three classes; the columns are the logits, natural logarithms of easy shares.
 SHARES = [(6, 2, 2), (1, 8, 1), (1, 8, 1), (3, 3, 4), (5, 4, 1), (2, 1, 7)]
@@ -100,6 +100,63 @@ def test_confusion_and_accuracy_agree_with_scikit_learn():
     assert measured.loss == pytest.approx(
         sklearn.metrics.log_loss(labels, logits.double().softmax(1), labels=range(10)), rel=1e-5
     )
+
+
+def test_the_confusion_of_bare_answers_is_that_of_the_evaluation(measured):
+    table = confusion_table(torch.tensor(LABELS), measured.predictions, CLASSES)
+    assert table.equals(measured.confusion)
+    assert table.loc["cat", "bee"] == 1  # true: cat, predicted: bee
+
+
+# McNemar's test
+
+
+def right(*counts):
+    """Which images two classifiers got right: so many both, only the first, only the second, none."""
+    answers = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
+    return answers.repeat_interleave(torch.tensor(counts), 0).T
+
+
+@pytest.mark.parametrize(
+    ("counts", "p"),
+    [
+        ((90, 1, 5, 4), 2 * (1 + 6) / 2**6),  # 0 or 1 of 6 coins, on either side
+        ((0, 0, 8, 0), 2 / 2**8),
+        ((50, 1, 0, 0), 1),
+        ((7, 4, 4, 7), 1),
+        ((900, 30, 50, 20), 2 * sum(comb(80, n) for n in range(31)) / 2**80),
+    ],
+)
+def test_mcnemar_is_the_chance_of_coins_that_fall_so_unevenly(counts, p):
+    first, second = right(*counts)
+    assert mcnemar(first, second) == pytest.approx((counts[1], counts[2], p))
+    assert mcnemar(second, first) == pytest.approx((counts[2], counts[1], p))
+
+
+def test_images_that_both_got_right_or_wrong_say_nothing():
+    assert mcnemar(*right(5, 2, 9, 0)) == mcnemar(*right(0, 2, 9, 8000))
+
+
+def test_the_same_answers_are_equally_good():
+    assert mcnemar(*right(9, 0, 0, 3)) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (torch.ones(3, dtype=torch.bool), torch.ones(4, dtype=torch.bool)),
+        (torch.ones(3), torch.ones(3)),
+        (torch.ones(3, dtype=torch.bool), torch.ones(3, dtype=torch.int64)),
+        (torch.ones(3, 1, dtype=torch.bool), torch.ones(3, 1, dtype=torch.bool)),
+    ],
+    ids=["length", "float", "integer", "shape"],
+)
+def test_mcnemar_refuses_what_is_not_right_or_wrong_for_the_same_images(first, second):
+    with pytest.raises(ValueError, match=r"first and second must be bool of the same shape \[N\]"):
+        mcnemar(first, second)
+
+
+# How a network is measured
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])

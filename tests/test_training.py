@@ -2,14 +2,17 @@
 
 import random
 import re
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from mnistlib import networks
+from mnistlib import networks, training
 from mnistlib.datasets import Split
 from mnistlib.evaluation import evaluate
 from mnistlib.training import History, fit, pick_device
@@ -28,10 +31,10 @@ def few(small):
 
 
 @pytest.fixture
-def rates():
-    """The learning rate of every step that any optimizer takes."""
+def steps():
+    """The options (learning rate and others) of every step that any optimizer takes."""
     seen = []
-    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
+    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0] | {"params": None}))
     yield seen
     handle.remove()
 
@@ -67,7 +70,7 @@ def test_two_epochs_on_2000_images_read_most_of_1000_others(small, padded_net):
     assert measured.loss == pytest.approx(history.valid_loss[-1])
 
 
-@pytest.mark.parametrize("key", ["lenet5-1998", "small-cnn"])
+@pytest.mark.parametrize("key", ["lenet5-1998", "small-cnn", "mlp", "stacked-2d-published"])
 def test_other_networks_learn_too(key, small):
     network = networks.find(key)
     train = small.train if network.input_size[-1] == 28 else small.train.resized(32)
@@ -139,8 +142,10 @@ def test_each_epoch_visits_every_image_once_in_a_new_order_on_the_cpu_too():
 # The learning rate
 
 
-def test_one_cycle_rises_for_30_percent_to_the_peak_and_falls_to_almost_nothing(few, rates):
-    fit(networks.build("lenet5-padded", seed=0), few[0], epochs=5, batch_size=10, lr=0.01, **QUIET)
+@pytest.mark.parametrize("optimizer", [{}, {"optimizer": torch.optim.Adadelta}], ids=["Adam", "Adadelta"])
+def test_one_cycle_rises_for_30_percent_to_the_peak_and_falls_to_almost_nothing(few, steps, optimizer):
+    fit(networks.build("lenet5-padded", seed=0), few[0], epochs=5, batch_size=10, lr=0.01, **optimizer, **QUIET)
+    rates = [step["lr"] for step in steps]
     assert len(rates) == 100
     assert max(rates) == pytest.approx(0.01)
     assert rates.index(max(rates)) in (28, 29, 30)
@@ -150,9 +155,16 @@ def test_one_cycle_rises_for_30_percent_to_the_peak_and_falls_to_almost_nothing(
     assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
 
 
-def test_without_a_schedule_the_rate_is_constant(few, rates):
+def test_one_cycle_moves_adams_beta1_against_the_rate(few, steps):
+    fit(networks.build("lenet5-padded", seed=0), few[0], epochs=5, batch_size=10, lr=0.01, **QUIET)
+    betas = [step["betas"][0] for step in steps]
+    assert (betas[0], min(betas), betas[-1]) == pytest.approx((0.95, 0.85, 0.95))
+    assert betas.index(min(betas)) == [step["lr"] for step in steps].index(max(step["lr"] for step in steps))
+
+
+def test_without_a_schedule_the_rate_is_constant(few, steps):
     fit(networks.build("lenet5-padded", seed=0), few[0], epochs=2, batch_size=50, lr=0.003, schedule=None, **QUIET)
-    assert rates == [0.003] * 8
+    assert [step["lr"] for step in steps] == [0.003] * 8
 
 
 def test_training_of_a_single_step_learns_something(few, padded_net):
@@ -160,6 +172,143 @@ def test_training_of_a_single_step_learns_something(few, padded_net):
     before = vector(padded_net)
     fit(padded_net, few[0], epochs=1, batch_size=200, lr=0.01, **QUIET)
     assert (vector(padded_net) - before).abs().max() > 1e-4
+
+
+# The optimizer
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(torch.optim.Adadelta, rho=0.8, eps=1e-5),
+        partial(torch.optim.SGD, momentum=0.9),
+        lambda parameters, lr: torch.optim.Adam(parameters, lr, betas=(0.8, 0.9)),
+    ],
+    ids=["Adadelta", "SGD", "Adam"],
+)
+def test_an_optimizer_gives_what_a_loop_written_by_hand_gives(few, optimizer):
+    fitted, by_hand = networks.build("lenet5-padded", seed=0), networks.build("lenet5-padded", seed=0)
+    history = fit(fitted, few[0], epochs=2, batch_size=64, lr=0.02, schedule=None, seed=3, optimizer=optimizer, **QUIET)
+    optimizer, order, losses = optimizer(by_hand.parameters(), lr=0.02), torch.Generator().manual_seed(3), []
+    for _ in range(2):
+        for images, labels in few[0].batches(64, order):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(by_hand(images), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert torch.equal(vector(fitted), vector(by_hand))
+    assert history.step_loss == losses
+
+
+def test_the_optimizer_is_adam_unless_told(few):
+    trained = [networks.build("lenet5-padded", seed=0) for _ in range(2)]
+    fit(trained[0], few[0], epochs=1, batch_size=50, lr=0.002, **QUIET)
+    fit(trained[1], few[0], epochs=1, batch_size=50, lr=0.002, optimizer=partial(torch.optim.Adam, fused=True), **QUIET)
+    assert torch.equal(*map(vector, trained))
+
+
+def test_one_cycle_with_adadelta_learns_and_leaves_its_own_options_alone(few, steps):
+    optimizer = partial(torch.optim.Adadelta, rho=0.95, eps=1e-7)
+    history = fit(networks.build("mlp", seed=0), few[0], epochs=8, batch_size=20, lr=1.0, optimizer=optimizer, **QUIET)
+    assert history.train_loss[-1] < 0.8 * history.train_loss[0]
+    assert {(step["rho"], step["eps"]) for step in steps} == {(0.95, 1e-7)}
+    assert len({step["lr"] for step in steps}) > 70
+
+
+# Patience
+
+
+@pytest.fixture
+def valid_losses(monkeypatch):
+    """A function that decides which validation losses `fit` will measure, one an epoch."""
+
+    def script(*losses):
+        rest = iter(losses)
+        monkeypatch.setattr(training, "evaluate", lambda net, split: SimpleNamespace(loss=next(rest), accuracy=0.5))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs"),
+    [
+        ([3, 4, 1], 1, 2),
+        ([3, 4, 1, 2, 2, 2], 2, 5),
+        ([3, 2, 2.5, 2.4, 1, 1, 1, 1, 1, 1, 1], 3, 8),  # as low as before is not lower
+        ([5, 4, 3, 2, 1], 1, 5),  # as many as there are
+        ([1, 2, 0.9, 2, 0.8, 2, 0.7], 2, 7),  # never two in a row
+        ([1, 5, 4, 3, 2, 1.5], 5, 6),  # the lowest counts, not the one before
+    ],
+)
+def test_training_ends_after_so_many_epochs_in_a_row_without_a_lower_validation_loss(few, valid_losses, losses, patience, epochs):
+    valid_losses(*losses)
+    net, most = networks.build("mlp", seed=0), len(losses)
+    history = fit(net, few[0], valid=few[1], epochs=most, batch_size=200, schedule=None, patience=patience, **QUIET)
+    assert history.valid_loss == losses[:epochs]
+    columns = ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds", "step_loss"]
+    assert [len(getattr(history, column)) for column in columns] == [epochs] * 6
+
+
+def by_the_rule(losses, patience):
+    """After how many epochs training must have ended."""
+    best, waited = float("inf"), 0
+    for epoch, loss in enumerate(losses, start=1):
+        best, waited = (loss, 0) if loss < best else (best, waited + 1)
+        if waited == patience:
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_real_training_ends_by_the_rule_and_keeps_the_weights_of_the_last_epoch(few, patience):
+    stopped, counted = networks.build("mlp", seed=0), networks.build("mlp", seed=0)
+    options = {"valid": few[1], "batch_size": 40, "lr": 0.003, "schedule": None, "seed": 1, **QUIET}
+    history = fit(stopped, few[0], epochs=60, patience=patience, **options)
+    epochs = len(history.seconds)
+    assert epochs == by_the_rule(history.valid_loss, patience)
+    assert not stopped.training
+    assert fit(counted, few[0], epochs=epochs, **options).valid_loss == history.valid_loss
+    assert torch.equal(vector(stopped), vector(counted))
+
+
+def test_patience_that_is_never_lost_changes_nothing(few):
+    nets = [networks.build("small-cnn", seed=0) for _ in range(2)]
+    for net, patience in zip(nets, (None, 3), strict=True):
+        fit(net, few[0], valid=few[1], epochs=3, batch_size=50, schedule=None, patience=patience, **QUIET)
+    assert torch.equal(*map(vector, nets))
+
+
+def test_without_patience_all_epochs_are_trained(few, valid_losses):
+    valid_losses(1, 2, 3, 4, 5)
+    history = fit(networks.build("mlp", seed=0), few[0], valid=few[1], epochs=5, batch_size=200, schedule=None, **QUIET)
+    assert history.valid_loss == [1, 2, 3, 4, 5]
+
+
+def test_the_bar_of_a_training_that_ended_early_is_full(few, valid_losses, capsys):
+    valid_losses(1, 2, 3)
+    net = networks.build("mlp", seed=0)
+    fit(net, few[0], valid=few[1], epochs=9, batch_size=100, schedule=None, patience=2, device="cpu")
+    assert "6/6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"valid": None, "schedule": None, "patience": 1}, "got 1 with no validation split and schedule=None"),
+        ({"schedule": None, "patience": 0}, "got 0 with a validation split and schedule=None"),
+        ({"schedule": None, "patience": -2}, "got -2 with a validation split and schedule=None"),
+        ({"patience": 2}, "got 2 with a validation split and schedule='one-cycle'"),
+    ],
+    ids=["no validation", "none", "negative", "schedule"],
+)
+def test_patience_that_cannot_be_had_is_refused_and_nothing_changes(few, padded_net, settings, words):
+    before = vector(padded_net)
+    with pytest.raises(ValueError, match="patience must be at least 1, and needs a validation split") as caught:
+        fit(padded_net, few[0], **{"valid": few[1], **QUIET, **settings})
+    assert words in str(caught.value)
+    assert torch.equal(vector(padded_net), before)
+    assert padded_net.training
 
 
 # What is recorded
