@@ -25,12 +25,14 @@ _HOME = {
 }
 _MODULES = (
     "checkpoints",
+    "checks",
     "comparisons",
     "counting",
     "datasets",
     "diagrams",
     "doctor",
     "evaluation",
+    "exercises",
     "experiments",
     "files",
     "lenet1998",

@@ -13,10 +13,13 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
 NOTEBOOKS = tool.course()
+SOLUTIONS = tool.solutions()
 NOT_COMPARED = {}  # notebook: number of code cells tagged nbval-ignore-output or nbval-skip
 ALLOWED_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
 
-pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+lesson = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: f"solutions/{path.stem}")
+every = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix())
 
 
 def source(cell) -> str:
@@ -37,23 +40,28 @@ def headings(path) -> list[str]:
     return re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
 
 
+@lesson
 def test_numbers_give_one_order(path):
     numbers = [p.stem[:2] for p in NOTEBOOKS]
     assert numbers[0] == "00"
     assert numbers == sorted(set(numbers)), "two notebooks have the same number"
 
 
+@every
 def test_was_executed_from_top_to_bottom(path):
     assert [cell["execution_count"] for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
-    assert len(outputs(path)) > len(code_cells(path)) / 2, "too few outputs stored for a comparison to mean something"
+    fewest = len(code_cells(path)) / (2 if path in NOTEBOOKS else 3)  # solutions have cells that only define a function
+    assert len(outputs(path)) > fewest, "too few outputs stored for a comparison to mean something"
 
 
+@every
 def test_almost_every_code_cell_is_compared(path):
     left_out = [c for c in code_cells(path) if {"nbval-ignore-output", "nbval-skip"} & set(c["metadata"].get("tags", []))]
     assert len(left_out) == NOT_COMPARED.get(path.name, 0)
     assert len(left_out) * 20 <= len(code_cells(path)), "more than one code cell in twenty is not compared"
 
 
+@every
 def test_directives_are_tags_that_students_do_not_see(path):
     for cell in tool.read(path)["cells"]:
         assert set(cell["metadata"]) <= {"tags"}
@@ -62,6 +70,7 @@ def test_directives_are_tags_that_students_do_not_see(path):
         assert "PYTEST_VALIDATE" not in source(cell)
 
 
+@every
 def test_kernel_is_python3_and_there_is_no_other_metadata(path):
     metadata = tool.read(path)["metadata"]
     assert metadata["kernelspec"]["name"] == "python3"
@@ -69,6 +78,7 @@ def test_kernel_is_python3_and_there_is_no_other_metadata(path):
     assert metadata["language_info"] == {"name": "python"}
 
 
+@every
 def test_nothing_is_stored_that_differs_from_run_to_run(path):
     for cell, output in outputs(path):
         assert output.get("name") != "stderr", source(cell)
@@ -78,6 +88,7 @@ def test_nothing_is_stored_that_differs_from_run_to_run(path):
         assert not re.search(r"/home/|/root|/Users/|[A-Z]:\\\\Users|0x[0-9a-f]{6,}", text), source(cell)
 
 
+@every
 def test_every_picture_has_a_text_alternative(path):
     pictures = 0
     for cell, output in outputs(path):
@@ -87,23 +98,25 @@ def test_every_picture_has_a_text_alternative(path):
                 alt = output["metadata"].get(kind, {}).get("alt", "")
                 assert len(alt) > 30, f"no text alternative: {source(cell)}"
                 assert "".join(output["data"]["text/plain"]) == alt
-    assert pictures >= 2
+    assert pictures >= 2 or path in SOLUTIONS
     for cell in tool.read(path)["cells"]:
         if cell["cell_type"] == "markdown":
             assert not re.search(r"!\[\s*\]\(|<img(?![^>]*\balt=\"[^\"]+\")", source(cell))
 
 
+@every
 def test_is_stamped(path):
     """The link to Colab matches the path, the neighbours are right, and the set-up cell is the one of all."""
     cells = tool.read(path)["cells"]
     assert source(cells[0]) == tool.header_source(path)
     assert source(cells[-1]) == tool.footer_source(path)
-    assert f"/blob/main/notebooks/{path.name}" in source(cells[0])
+    assert f"/blob/main/{path.relative_to(ROOT).as_posix()})" in source(cells[0])
     setups = [cell for cell in cells if "google.colab" in source(cell)]
     assert [source(cell) for cell in setups] == [tool.setup_source()]
     assert setups[0] is next(cell for cell in cells if cell["cell_type"] == "code"), "the set-up cell comes first"
 
 
+@lesson
 def test_has_what_a_reader_looks_for(path):
     text = "\n".join(source(cell) for cell in tool.read(path)["cells"] if cell["cell_type"] == "markdown")
     assert re.search(r"\*\*\d+ minutes to read", text)
@@ -114,6 +127,33 @@ def test_has_what_a_reader_looks_for(path):
     assert text.count("<details>") == text.count("</details>") >= 1
 
 
+@solution
+def test_a_solution_belongs_to_a_lesson(path):
+    """It has the lesson's number, name and title, and the two lead to each other."""
+    lesson = tool.lesson_of(path)
+    assert lesson in NOTEBOOKS
+    assert headings(path) == [f"{tool.title(lesson)}: solutions"]
+    for cell in (tool.read(path)["cells"][0], tool.read(path)["cells"][-1]):
+        assert f"(../{lesson.name})" in source(cell)
+    texts = [source(cell) for cell in tool.read(lesson)["cells"] if cell["cell_type"] == "markdown"]
+    assert [text.startswith("## Exercises") for text in texts if f"(solutions/{path.name})" in text] == [True]
+
+
+@lesson
+def test_exercises_come_right_before_the_summary(path):
+    has_solutions = path.parent / "solutions" / path.name in SOLUTIONS
+    assert headings(path).count("Exercises") == has_solutions
+    assert not has_solutions or headings(path)[-2:] == ["Exercises", "Summary"]
+
+
+@every
+def test_ids_are_unique_and_valid(path):
+    ids = [cell["id"] for cell in tool.read(path)["cells"]]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in ids)
+
+
+@every
 def test_local_links_lead_somewhere(path):
     for cell in tool.read(path)["cells"]:
         if cell["cell_type"] == "markdown":
@@ -122,6 +162,7 @@ def test_local_links_lead_somewhere(path):
                     assert (path.parent / target).exists(), target
 
 
+@every
 def test_cells_are_short(path):
     for cell in code_cells(path):
         lines = source(cell).splitlines()
@@ -130,6 +171,7 @@ def test_cells_are_short(path):
             assert all(len(line) <= 100 for line in lines), source(cell)
 
 
+@every
 def test_numbers_that_depend_on_the_machine_are_guarded(path):
     """A cell that prints a number after ≈ from training or a clock is followed by, or holds, an assert."""
     cells = code_cells(path)
@@ -139,6 +181,7 @@ def test_numbers_that_depend_on_the_machine_are_guarded(path):
             assert "assert " in near, source(cell)
 
 
+@every
 def test_clean_changes_nothing(path):
     notebook = tool.read(path)
     tool.clean(notebook)

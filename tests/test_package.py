@@ -11,16 +11,24 @@ import mnistlib
 
 FOLDER = Path(mnistlib.__file__).parent
 LEVELS = {  # a module imports only modules of a lower level
+    "checks": 0,
     "files": 0,
     "datasets": 1,
+    "lenet1998": 1,
     "networks": 2,
+    "tfrecords": 2,
     "counting": 3,
     "checkpoints": 3,
     "evaluation": 3,
+    "tracing": 3,
     "training": 4,
-    "tfrecords": 2,
     "plots": 5,
+    "comparisons": 6,
+    "diagrams": 6,
+    "experiments": 6,
     "reports": 6,
+    "exercises": 7,
+    "pictures": 7,
 }
 
 

@@ -133,7 +133,7 @@ def test_the_repositorys_address_stands_in_pyproject_alone():
     names = ["OWNER/" + PROJECT["name"], "/".join(PROJECT["urls"]["Repository"].rstrip("/").split("/")[-2:])]
     found = texts()
     del found["pyproject.toml"]
-    for name in [name for name in found if re.fullmatch(r"notebooks/[^/]+\.ipynb", name)]:
+    for name in [name for name in found if re.fullmatch(r"notebooks/(solutions/)?[^/]+\.ipynb", name)]:
         cells = json.loads(found[name])["cells"]
         found[name] = "\n".join("".join(cell["source"]) for cell in cells if cell.get("id") not in ("header", "setup"))
     stamped = r"\[!\[Open \S+ in Colab\]\([^)]*\)\]\([^)]*\)|git clone \S+\ncd \S+"

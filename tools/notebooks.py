@@ -6,7 +6,7 @@ stamp    writes the Colab link, the links to the neighbours and the one set-up c
 execute  runs notebooks from top to bottom in a fresh kernel each and stores what they show.
 clean    takes out of stored notebooks what would differ from run to run (execute does this too).
 
-Without names, all notebooks are meant.
+Without names, all notebooks are meant: the lessons, and after them the solutions of their exercises.
 """
 
 import argparse
@@ -32,8 +32,18 @@ if "google.colab" in sys.modules:
 
 
 def course() -> list[Path]:
-    """The notebooks in reading order."""
+    """The lessons in reading order."""
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def solutions() -> list[Path]:
+    """The worked exercises: each has the name of its lesson."""
+    return sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9]_*.ipynb"))
+
+
+def lesson_of(solution: Path) -> Path:
+    """The lesson that a notebook with solutions belongs to."""
+    return solution.parent.parent / solution.name
 
 
 def repository() -> str:
@@ -63,6 +73,8 @@ def footer_source(path: Path) -> str:
 
 
 def _neighbours(path: Path) -> str:
+    if path in solutions():
+        return f"← [{title(lesson_of(path))}](../{path.name})"
     notebooks = course()
     place = notebooks.index(path)
     links = []
@@ -170,16 +182,21 @@ def execute(paths: list[Path]) -> None:
         try:
             NotebookClient(notebook, timeout=600, kernel_name="python3", resources=folder).execute()
         except CellExecutionError as error:
-            raise SystemExit(f"{error}\nerror: {path.name} stopped at the cell above; the file is as it was.") from None
+            raise SystemExit(f"{error}\nerror: {_name(path)} stopped at the cell above; the file is as it was.") from None
         executed = json.loads(nbformat.writes(notebook))
         clean(executed)
         write(path, executed)
-        print(f"{path.name}: {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"{_name(path)}: {time.perf_counter() - start:.1f} s", flush=True)
     print(f"all: {time.perf_counter() - begin:.1f} s")
 
 
 def report(path: Path, changed: bool) -> None:
-    print(f"{path.name}: {'written' if changed else 'as it was'}")
+    print(f"{_name(path)}: {'written' if changed else 'as it was'}")
+
+
+def _name(path: Path) -> str:
+    """solutions/00_start_here.ipynb, not the name alone: two notebooks have that."""
+    return f"solutions/{path.name}" if path in solutions() else path.name
 
 
 def main() -> None:
@@ -188,10 +205,11 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--repository", metavar="URL", help="stamp: the new address, written to pyproject.toml first")
     options = parser.parse_args()
-    paths = [path.resolve() for path in options.notebooks] or course()
-    unknown = [path.name for path in paths if path not in course()]
+    known = course() + solutions()
+    paths = [path.resolve() for path in options.notebooks] or known
+    unknown = [path.name for path in paths if path not in known]
     if unknown:
-        names = ", ".join(path.name for path in course())
+        names = ", ".join(map(_name, known))
         raise SystemExit(f"error: not a notebook of the course: {', '.join(unknown)}. They are {names}.")
     if options.command == "execute":
         execute(paths)
