@@ -3,7 +3,7 @@
 
 PYTHON = python3
 VENV = .venv
-# Further options for lab, test and notebooks, as in: make lab ARGS=--no-browser
+# Further options for lab, test, notebooks and site, as in: make lab ARGS=--no-browser
 ARGS =
 
 # Paths are relative, and modules are run with `python -m`: so the folder's name may hold spaces.
@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lab test notebooks pictures weights clean
+.PHONY: help setup lab test notebooks pictures weights site clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ pictures: setup  ## draw every picture of the course again
 
 weights: setup  ## train the LeNet-5 that comes with the course again
 	$(RUN) -m mnistlib train --network lenet5 --epochs 10 --seed 0 --device cpu --save mnistlib/weights/lenet5.pt
+
+site: setup  ## build the website in build/site from the stored notebooks, and check its pages
+	$(RUN) -m pip install --quiet -r site/requirements.txt
+	$(RUN) tools/website.py $(ARGS)
 
 clean:  ## remove the environment and what tools leave behind
 	@if test -e $(VENV)/pyvenv.cfg || test -e $(UNFINISHED); then rm -rf $(VENV); fi
