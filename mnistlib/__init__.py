@@ -31,6 +31,7 @@ _MODULES = (
     "datasets",
     "diagrams",
     "doctor",
+    "drawing",
     "evaluation",
     "exercises",
     "experiments",

@@ -97,6 +97,7 @@ def check_convolution_parameters(function) -> None:
         "The biases are missing, one for each filter": lambda kernel, channels, filters: kernel**2 * channels * filters,
         "Each filter has a bias of its own": lambda kernel, channels, filters: kernel**2 * channels * filters + 1,
         "A filter has weights for each channel": lambda kernel, channels, filters: (kernel**2 + 1) * filters,
+        "^ is no power in Python; write **": lambda kernel, channels, filters: ((kernel ^ 2) * channels + 1) * filters,
     }
     cases, checked = [(3, 32, 64), (5, 1, 6), (1, 3, 2)], "right for three convolutions"
     check(function, lambda kernel, channels, filters: (kernel**2 * channels + 1) * filters, cases, checked, mistakes)
@@ -115,6 +116,8 @@ def check_linear_inputs(function) -> None:
         "Pooling halves the side after each convolution": functools.partial(right, pooled=lambda side: side),
         "A side that is odd loses its last row when it is pooled: // 2": functools.partial(right, pooled=lambda side: side / 2),
         "That is one map; there is one for each filter": lambda side, kernels, filters: right(side, kernels, 1),
+        "A map has side × side numbers": lambda side, kernels, filters: round(right(side, kernels, 1) ** 0.5) * filters,
+        "return stands inside the loop": lambda side, kernels, filters: right(side, kernels[:1], filters),
     }
     check(function, right, [(32, [5, 5], 16), (28, [3, 3, 3], 128), (30, [3], 2)], "right for three networks", mistakes)
 
@@ -126,13 +129,20 @@ def check_tiny_network(function) -> None:
         if not isinstance(net, nn.Module):
             return {"the result": net}
         totals = layer_table(net, (1, 28, 28)).loc["total"]
+        answers, modules = net(torch.zeros(2, 1, 28, 28)), list(net.modules())
+        last = modules[-1]
         return {
             "the result": "a network",
-            "convolutions, at least": min(1, sum(isinstance(layer, nn.Conv2d) for layer in net.modules())),
-            "the shape of the answers to two images": list(net(torch.zeros(2, 1, 28, 28)).shape),
+            "convolutions, at least": min(1, sum(isinstance(layer, nn.Conv2d) for layer in modules)),
+            "the shape of the answers to two images": list(answers.shape),
+            "what the last layer gives": type(last).__name__ if isinstance(last, nn.Softmax | nn.ReLU) else "logits",
         } | {f"{what}, at most": max(most, int(totals[what])) for what, most in TINY.items()}
 
+    if isinstance(function, nn.Module):
+        print("✗ tiny_network is a network; it must be a function that returns one: def tiny_network(): return …")
+        return
     wanted = {"the result": "a network", "convolutions, at least": 1, "the shape of the answers to two images": [2, 10]}
+    wanted |= {"what the last layer gives": "logits"}
     wanted |= {f"{what}, at most": most for what, most in TINY.items()}
     checked = "ten logits, a convolution, at most " + " and ".join(f"{most:,} {what}" for what, most in TINY.items())
     check(then(function, facts), lambda: wanted, [()], checked)
@@ -201,11 +211,14 @@ def check_feature_value(function) -> None:
     """Notebook 04: one number of a feature map."""
     mistakes = {
         "The bias is missing": lambda patch, weights, bias: max((patch * weights).sum().item(), 0),
+        "ReLU comes last, after the bias": lambda patch, weights, bias: max((patch * weights).sum().item(), 0) + bias,
+        "The bias is added once": lambda patch, weights, bias: max((patch * weights + bias).sum().item(), 0),
         "ReLU is missing: nothing in the map is below 0": lambda patch, weights, bias: (patch * weights).sum().item() + bias,
         "@ is the matrix product; here * is needed": lambda patch, weights, bias: max((patch @ weights).sum().item() + bias, 0),
     }
     patch, weights = torch.arange(25.0).reshape(5, 5) / 25, (torch.arange(25) * 7 % 11 - 4).reshape(5, 5) / 10
-    cases, checked = [(patch, weights, 0.25), (patch, weights, -9.0)], "right for a sum above 0 and for one below"
+    cases = [(patch, weights, 0.25), (patch, -weights, 0.25), (patch, weights, -9.0)]
+    checked = "right for a sum above 0 and for two below"
     check(function, lambda patch, weights, bias: max((patch * weights).sum().item() + bias, 0.0), cases, checked, mistakes)
 
 
@@ -216,7 +229,14 @@ def check_scores_of(function) -> None:
         hits = confusion[label, label].item()
         return hits / confusion[:, label].sum().item(), hits / confusion[label].sum().item()
 
-    mistakes = {"Precision divides by the column, recall by the row": lambda confusion, label: right(confusion.T, label)}
+    def twice(confusion, label):
+        hits = confusion[label, label].item()
+        return tuple(hits / (hits + hits / share) for share in right(confusion, label))
+
+    mistakes = {
+        "Precision divides by the column, recall by the row": lambda confusion, label: right(confusion.T, label),
+        "The column and the row hold TP already": twice,
+    }
     table = torch.tensor([[5, 1, 0], [2, 7, 1], [0, 3, 6]])
     check(function, right, [(table, 0), (table, 1), (table, 2)], "right for three labels", mistakes)
 
@@ -326,3 +346,35 @@ def check_roc_point(function) -> None:
     second = ([0.9, 0.2, 0.7, 0.7, 0.1], [True, False, False, True, False])
     cases = [(*first, 0.6), (*first, 1.0), (*second, 0.5), (*second, 0.05)]
     check(function, right, cases, "right for four points of two curves", mistakes)
+
+
+def check_fitted_size(function) -> None:
+    """Notebook 09: the size of a drawing in MNIST's box."""
+
+    def right(height, width, side=max, least=1):
+        scale = 20 / side(height, width)
+        return max(least, round(height * scale)), max(least, round(width * scale))
+
+    mistakes = {
+        "The longer side becomes 20": functools.partial(right, side=min),
+        "The shape must not change": lambda height, width: (20, 20),
+        "No side may vanish": functools.partial(right, least=0),
+    }
+    check(function, right, [(100, 40), (7, 14), (300, 2)], "right for a high, a wide and a very thin drawing", mistakes)
+
+
+def check_center_of_mass(function) -> None:
+    """Notebook 09: the centre of mass of an image."""
+
+    def right(image):
+        rows, columns = (torch.arange(float(n)) for n in image.shape)
+        ink = image.double()
+        return (ink.sum(1) @ rows.double() / ink.sum()).item(), (ink.sum(0) @ columns.double() / ink.sum()).item()
+
+    mistakes = {
+        "The row comes first, then the column": lambda image: right(image)[::-1],
+        "Weigh each place by its ink": lambda image: right((image > 0).byte()),
+    }
+    image = torch.zeros(28, 28, dtype=torch.uint8)
+    image[2, 3], image[10:20, 20], image[25, 5:9] = 255, 100, 7
+    check(function, right, [(image,), (image[:, :22],)], "right for two images", mistakes)

@@ -168,6 +168,12 @@ def training_step(net, optimizer, images, labels):
     return loss
 
 
+def exercises_center(image):
+    places = image.nonzero().double()
+    weights = image[image > 0].double()
+    return tuple(((places * weights[:, None]).sum(0) / weights.sum()).tolist())
+
+
 def network(*layers):
     return lambda: torch.nn.Sequential(*layers)
 
@@ -261,6 +267,7 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda kernel, channels, filters: (kernel * kernel + 1) * channels * filters, "expected 18496, got 20480"),
         (lambda kernel, channels, filters: (kernel * kernel * filters + 1) * channels, "expected 18496, got 18464"),
         (lambda kernel, channels, filters: (kernel**2 * channels + 1) * filters / 1, "A count is a whole number"),
+        (lambda kernel, channels, filters: ((kernel ^ 2) * channels + 1) * filters, "^ is no power"),
         (lambda: 156, "stopped with TypeError"),
     ],
     "linear_inputs": [
@@ -268,7 +275,8 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda side, kernels, filters: sides(side, kernels, lambda s, k: s - k + 1) ** 2 * filters, "Pooling halves"),
         (lambda side, kernels, filters: sides(side, kernels, lambda s, k: (s - k + 1) / 2) ** 2 * filters, "loses its last row"),
         (lambda side, kernels, filters: sides(side, kernels, lambda s, k: (s - k + 1) // 2) ** 2, "one for each filter"),
-        (lambda side, kernels, filters: sides(side, kernels, lambda s, k: (s - k + 1) // 2) * filters, "expected 400, got 80"),
+        (lambda side, kernels, filters: sides(side, kernels, lambda s, k: (s - k + 1) // 2) * filters, "A map has side × side"),
+        (lambda side, kernels, filters: ((side - kernels[0] + 1) // 2) ** 2 * filters, "return stands inside the loop"),
         (lambda side, kernels, filters: sides(side, kernels, lambda s, k: -(-(s - k + 1) // 2)) ** 2 * filters, "got 512"),
         (lambda side, kernels, filters: side - kernels + 1, "stopped with TypeError"),
     ],
@@ -285,6 +293,12 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
             "parameters, at most",
         ),
         (network(conv(9), torch.nn.MaxPool2d(8), torch.nn.Flatten(), torch.nn.Linear(81, 10)), "mult-adds, at most"),
+        (
+            network(conv(), torch.nn.MaxPool2d(4), torch.nn.Flatten(), torch.nn.Linear(144, 10), torch.nn.Softmax(1)),
+            "got 'Softmax'",
+        ),
+        (network(conv(), torch.nn.MaxPool2d(4), torch.nn.Flatten(), torch.nn.Linear(144, 10), torch.nn.ReLU()), "got 'ReLU'"),
+        (torch.nn.Sequential(conv()), "tiny_network is a network; it must be a function"),
         (lambda: network(conv()), "the result: expected 'a network', got a function"),
         (lambda: torch.nn.Sequential, "the result: expected 'a network', got a type"),
     ],
@@ -329,8 +343,9 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda patch, weights, bias: ((patch @ weights).sum() + bias).relu(), "@ is the matrix product"),
         (lambda patch, weights, bias: ((patch * weights).mean() + bias).relu(), "expected 1.09, got 0.2836"),
         (lambda patch, weights, bias: (patch * weights).relu().sum() + bias, "expected 1.09"),
+        (lambda patch, weights, bias: (patch * weights).sum().relu() + bias, "ReLU comes last"),
         (lambda patch, weights, bias: ((patch * weights.flip(0, 1)).sum() + bias).relu(), "expected 1.09"),
-        (lambda patch, weights, bias: (patch * weights + bias).sum().relu(), "expected 1.09"),
+        (lambda patch, weights, bias: (patch * weights + bias).sum().relu(), "The bias is added once"),
         (lambda patch, weights, bias: (patch * weights + bias).relu(), "which is a Tensor and not a number"),
     ],
     "scores_of": [
@@ -340,6 +355,7 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda confusion, label: scores(confusion, label)[:1], "expected (0.714286, 0.833333), got (0.714286)"),
         (lambda confusion, label: tuple(100 * share for share in scores(confusion, label)), "got (71.4286, 83.3333)"),
         (lambda confusion, label: scores(confusion, 0), "expected (0.636364, 0.7)"),
+        (lambda confusion, label: tuple(s / (1 + s) for s in scores(confusion, label)), "hold TP already"),
     ],
     "shifted": [
         (lambda image, down, right: image.roll((down, right), (0, 1)), "must not come in on the other"),
@@ -372,6 +388,18 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda networks, level: networks**2 / 2 * level, "expected 3.9, got 4.225"),
         (lambda networks, level: networks * (networks - 1) / 2, "expected 3.9, got 78.0"),
         (lambda networks, level: round(networks * (networks - 1) / 2 * level), "expected 3.9, got 4"),
+    ],
+    "fitted_size": [
+        (lambda height, width: (20, 20), "The shape must not change"),
+        (lambda height, width: (round(height * 20 / min(height, width)), round(width * 20 / min(height, width))), "becomes 20"),
+        (lambda height, width: (round(height * 20 / max(height, width)), round(width * 20 / max(height, width))), "vanish"),
+        (lambda height, width: (20, width), "expected (20, 8), got (20, 40)"),
+    ],
+    "center_of_mass": [
+        (lambda image: tuple(reversed(exercises_center(image))), "The row comes first"),
+        (lambda image: tuple(image.nonzero().double().mean(0).tolist()), "Weigh each place by its ink"),
+        (lambda image: exercises_center(image)[0], "and not a tuple"),
+        (lambda image: (14.0, 14.0), "got (14, 14)"),
     ],
     "record_lengths": [
         (lambda content: lengths(content, header=8, end=0), "Between two contents lie a checksum"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+GLOSSARY = ROOT / "notebooks" / "GLOSSARY.md"
 spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "tools" / "notebooks.py")
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
@@ -186,3 +187,13 @@ def test_clean_changes_nothing(path):
     notebook = tool.read(path)
     tool.clean(notebook)
     assert notebook == tool.read(path)
+
+
+def test_the_glossary_links_each_word_to_a_notebook_that_uses_it():
+    rows = re.findall(r"^\| (?!word|-)(.+?) \| .+ \| \[.+\]\((.+)\) \|$", GLOSSARY.read_text("utf-8"), re.M)
+    words = [word.lower() for word, _ in rows]
+    assert len(rows) > 30
+    assert words == sorted(words)
+    for word, name in rows:
+        text = " ".join(source(cell) for cell in tool.read(GLOSSARY.parent / name)["cells"]).lower()
+        assert word.lower().removesuffix("s") in text, f"{word} is not in {name}"

@@ -25,6 +25,7 @@ LEVELS = {  # a module imports only modules of a lower level
     "plots": 5,
     "comparisons": 6,
     "diagrams": 6,
+    "drawing": 6,
     "experiments": 6,
     "reports": 6,
     "exercises": 7,

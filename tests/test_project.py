@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 TESTED = PYPROJECT["tool"]["mnistlib"]
+BY_PIP = ["tfrecords", "draw", "onnx"]  # the extras that pip brings into the conda environment
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # Written in parts, so that this file does not contain what it forbids.
 INDEX_HOSTS = ["py" + "pi.org", "python" + "hosted.org", "download." + "pytorch.org", "conda." + "anaconda.org"]
@@ -23,9 +24,9 @@ NOT_OURS = re.compile(r"\bpip3?\s+install\b[^\n`\"';#|&]*\s" + "mnist" + r"lib(?
 
 
 def wanted() -> dict[str, Requirement]:
-    """What the course, its `lab` and its `dev` extra ask for."""
-    extras = PROJECT["optional-dependencies"]
-    found = [Requirement(line) for line in PROJECT["dependencies"] + extras["lab"] + extras["dev"] + extras["tfrecords"]]
+    """What the course and its extras ask for."""
+    extras = PROJECT["optional-dependencies"].values()
+    found = [Requirement(line) for line in PROJECT["dependencies"] + [line for extra in extras for line in extra]]
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
@@ -79,16 +80,19 @@ def test_requirements_are_exact_and_public():
 
 
 def test_environment_asks_for_the_same_as_pyproject():
-    there = [Requirement(package) for package, _ in conda_lines() if not package.startswith(("pip", "-"))]
+    there = [Requirement(package) for package, _ in conda_lines() if not package.startswith(("pip", "-e"))]
     conda = {{"pytorch": "torch"}.get(line.name, line.name): line.specifier for line in there}
     assert conda.pop("python") == PROJECT["requires-python"]
-    by_pip = {Requirement(line).name for line in PROJECT["optional-dependencies"]["tfrecords"]}  # with the package itself
+    extras = PROJECT["optional-dependencies"]
+    by_pip = {Requirement(line).name for extra in BY_PIP for line in extras[extra]}  # with the package itself
     assert conda == {name: requirement.specifier for name, requirement in wanted().items() if name not in by_pip}
 
 
 def test_environment_installs_the_package_from_this_folder():
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
-    assert dependencies[-2:] == ["pip", {"pip": ["-e .[tfrecords]"]}]
+    (by_pip,) = [line for line in dependencies if isinstance(line, dict)]
+    assert dependencies[-2:] == ["pip", by_pip]
+    assert by_pip["pip"][0] == f"-e .[{','.join(BY_PIP)}]"
 
 
 def test_each_line_of_the_environment_says_what_it_is_for():

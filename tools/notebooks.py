@@ -27,7 +27,7 @@ SETUP = """\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet "mnist-lenet5-course[tfrecords] @ git+{repository}"\
+    %pip install --quiet "mnist-lenet5-course[tfrecords,draw,onnx] @ git+{repository}" "onnx<1.22"\
 """
 
 

@@ -20,6 +20,7 @@ import axe
 
 from notebooks import README, ROOT, course, repository, solutions
 
+GLOSSARY = ROOT / "notebooks" / "GLOSSARY.md"
 PAGES = ROOT / "build" / "site"
 WORK = ROOT / "build" / "site-work"
 # What axe-core finds in the theme's own pages, and its mend.
@@ -34,7 +35,7 @@ MENDS = {
 def index() -> str:
     """The start page: the README, with a menu of all notebooks, and links to the repository's other files."""
     text = re.sub(r"\[!\[Open \S+ in Colab\]\([^)]*\)\]", "[Colab]", README.read_text("utf-8"))  # no picture from elsewhere
-    pages = {path.relative_to(ROOT).as_posix() for path in course() + solutions()}
+    pages = {path.relative_to(ROOT).as_posix() for path in [*course(), *solutions(), GLOSSARY]}
 
     def target(found: re.Match) -> str:
         link = found[1]
@@ -46,7 +47,7 @@ def index() -> str:
         return f"]({repository()}/{'tree' if file.is_dir() else 'blob'}/main/{link})"
 
     text = re.sub(r"\]\(([^)\s]+)\)", target, text)
-    for caption, paths in (("Notebooks", course()), ("Solutions", solutions())):
+    for caption, paths in (("Notebooks", [*course(), GLOSSARY]), ("Solutions", solutions())):
         names = "\n".join(path.relative_to(ROOT).as_posix() for path in paths)
         text += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n" if names else ""
     return text
@@ -58,7 +59,7 @@ def build() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     source = WORK / "source"
     shutil.copytree(ROOT / "pictures", source / "pictures")
-    for path in course() + solutions():
+    for path in [*course(), *solutions(), GLOSSARY]:
         copy = source / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
