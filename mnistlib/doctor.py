@@ -23,6 +23,9 @@ PACKAGES = {  # what each is for
     "mistune": "the web page of notebook 08's report",
     "tfrecord": "TFRecords, in notebook 08",
     "crc32c": "their checksums",
+    "anywidget": "the pad to draw on, in notebook 09",
+    "onnx": "takes networks out of PyTorch, in notebook 09",
+    "onnxruntime": "runs them",
     "platformdirs": "finds the data folder",
     "ipykernel": "runs notebooks",
 }

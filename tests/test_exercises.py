@@ -399,7 +399,7 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda image: tuple(reversed(exercises_center(image))), "The row comes first"),
         (lambda image: tuple(image.nonzero().double().mean(0).tolist()), "Weigh each place by its ink"),
         (lambda image: exercises_center(image)[0], "and not a tuple"),
-        (lambda image: (14.0, 14.0), "got (14, 14)"),
+        (lambda image: (14.0, 14.0), "got (14.0, 14.0)"),
     ],
     "record_lengths": [
         (lambda content: lengths(content, header=8, end=0), "Between two contents lie a checksum"),
