@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     pictures.add_argument("--out", type=Path, default=Path("pictures"), metavar="FOLDER")
 
     options = parser.parse_args(arguments)
-    options.arguments = sys.argv[1:] if arguments is None else arguments
+    options.command_line = shlex.join(["python", "-m", "mnistlib", *(sys.argv[1:] if arguments is None else arguments)])
     for stream in (sys.stdout, sys.stderr):  # a console that lacks a sign such as ≈ shows "?" instead of failing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -98,7 +98,7 @@ def run_train(options) -> int:
     network = networks.find(options.network)
     dataset = datasets.load(options.dataset)
     size = network.input_size[-1]
-    train, test = (s if s.images.shape[-1] == size else s.resized(size) for s in (dataset.train, dataset.test))
+    train, test = dataset.train.resized(size), dataset.test.resized(size)
     valid = None
     if not 0 <= options.valid < len(train):
         raise ValueError(f"--valid must be 0 to {len(train) - 1:,}, a part of the training images; got {options.valid}.")
@@ -121,7 +121,7 @@ def run_train(options) -> int:
     print(history)
     print(f"test: {measured}")
     if options.save:
-        facts = {k: v for k, v in vars(options).items() if k not in ("command", "save", "device")}
+        facts = {k: v for k, v in vars(options).items() if k not in ("command", "command_line", "save", "device")}
         checkpoints.save_checkpoint(net, options.save, network.key, **facts, test_accuracy=measured.accuracy)
         print(f"saved to {options.save}")
     return 0
@@ -138,7 +138,7 @@ def run_compare(options) -> int:
         epochs=getattr(options, "epochs", None),
         workers=options.workers,
         device=options.device,
-        command=shlex.join(["python", "-m", "mnistlib", *options.arguments]),
+        command=options.command_line,
     )
     for group in results["groups"]:
         print(f"\n{group}:\n{experiments.table(results, group).round(2).to_string()}")
@@ -182,7 +182,7 @@ def run_report(options) -> int:
         network.key,
         *splits,
         places=places,
-        command=shlex.join(["python", "-m", "mnistlib", *options.arguments]),
+        command=options.command_line,
         warning=reports.CONTAMINATED if options.tfrecords or options.split == "r0" else "",
         **chosen,
     )

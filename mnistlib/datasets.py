@@ -109,7 +109,9 @@ class Split:
         return [self.take(part) for part in torch.tensor(order).split(list(sizes))]
 
     def resized(self, size: int) -> "Split":
-        """Every image stretched to ``size × size`` (bilinear, as torchvision's Resize does it)."""
+        """Each image stretched to ``size × size`` (bilinear, as torchvision's Resize does it); as it is, if it has that size."""
+        if self.images.shape[-2:] == (size, size):
+            return self
         return replace(self, images=transforms.resize(self.images, [size, size], antialias=True))
 
     def counts(self) -> list[int]:

@@ -150,7 +150,7 @@ def train_and_measure(group: str, key: str, seed: int, *, dataset: ImageDataset,
     """One run of `compare`: a network trained with one seed, measured on the test set."""
     network = NETWORKS[key]
     size = network.input_size[-1]
-    train, test = (s if s.images.shape[-1] == size else s.resized(size) for s in (dataset.train, dataset.test))
+    train, test = dataset.train.resized(size), dataset.test.resized(size)
     train, valid = train.split(len(train) - VALID, VALID, seed=seed)
     options = SETTINGS[_setting(group, key)].options | ({"epochs": epochs} if epochs else {})
     net = network.build(seed)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
@@ -13,7 +12,6 @@ from mnistlib import comparisons, diagrams, experiments, plots
 from mnistlib.counting import layer_table
 from mnistlib.datasets import ImageDataset, load
 from mnistlib.evaluation import confusion_table, evaluate
-from mnistlib.files import atomic_write
 from mnistlib.networks import NETWORKS, build
 from mnistlib.training import fit
 
@@ -26,9 +24,7 @@ def write(folder) -> Iterator[Path]:
     """
     for name, figure in _figures(load("MNIST")):
         path = Path(folder) / f"{name}.png"
-        with atomic_write(path) as file:
-            figure.savefig(file, format="png", dpi=plots.DPI, metadata={"Software": None})  # no version in the bytes
-        plt.close(figure)
+        plots.save(figure, path)
         yield path
 
 

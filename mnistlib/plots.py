@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 
 from mnistlib.datasets import Split
 from mnistlib.evaluation import Evaluation
+from mnistlib.files import atomic_write
 from mnistlib.training import History
 
 BLUE, ORANGE, GREEN, RED, PINK = "#0072B2", "#E69F00", "#007A5A", "#C43E00", "#CC79A7"
@@ -71,6 +72,13 @@ def show(figure: Figure, alt: str) -> None:
     plt.close(figure)
     data = {"image/png": buffer.getvalue(), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
+
+
+def save(figure: Figure, path) -> None:
+    """Write a figure as a PNG file, whole or not at all, the same bytes each time, and close it. Notebook 08."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})  # no version in the bytes
+    plt.close(figure)
 
 
 @styled

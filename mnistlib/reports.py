@@ -77,7 +77,7 @@ def run_session(
     """
     network = find(key)
     size = network.input_size[-1]
-    train, valid, test = (s if s.images.shape[-1] == size else s.resized(size) for s in (train, valid, test))
+    train, valid, test = (split.resized(size) for split in (train, valid, test))
     net = network.build(seed)
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     options = {"lr": learning_rate, "schedule": None, "device": device, "progress": progress}
@@ -250,9 +250,7 @@ def _epochs(history: History) -> str:
 
 
 def _picture(folder: Path, name: str, figure: plt.Figure, alt: str) -> str:
-    with atomic_write(folder / "images" / f"{name}.png") as file:
-        figure.savefig(file, format="png", dpi=plots.DPI, metadata={"Software": None})
-    plt.close(figure)
+    plots.save(figure, folder / "images" / f"{name}.png")
     return f"![{alt}](images/{name}.png)"
 
 
