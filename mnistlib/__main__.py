@@ -1,4 +1,4 @@
-"""The command line: ``python -m mnistlib doctor | data | train | compare | tfrecords | report | pictures``."""
+"""The command line: ``python -m mnistlib doctor | data | train | compare | sweep | tfrecords | report | pictures``."""
 
 import argparse
 import shlex
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--valid", type=int, default=5000, help="training images kept for validation; 0 trains on all")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     train.add_argument("--save", type=Path, metavar="FILE", help="write the trained weights here")
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state here, to go on after an interruption")
 
     compare = commands.add_parser("compare", help="train all networks with several seeds, and compare", formatter_class=DEFAULTS)
     compare.add_argument("--networks", nargs="+", default=["all"], metavar="KEY", help="keys of mnistlib.NETWORKS")
@@ -41,6 +42,19 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("--workers", type=int, default=1, help="networks trained at once, each in its own process")
     compare.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     compare.add_argument("--out", type=Path, default=Path("results/networks.json"), metavar="FILE", help="goes on where it was")
+
+    sweep = commands.add_parser("sweep", help="train LeNet-5 on several datasets with many seeds", formatter_class=DEFAULTS)
+    names = ["MNIST", "FashionMNIST", "KMNIST", "QMNIST"]
+    sweep.add_argument("--datasets", nargs="+", default=names, metavar="NAME", help=", ".join(names))
+    sweep.add_argument("--presets", nargs="+", default=["published", "modern"], help="published: R4's protocol; modern: ours")
+    sweep.add_argument("--seeds", type=int, default=10)
+    sweep.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="another number of epochs than the preset's")
+    sweep.add_argument("--workers", type=int, default=1, help="networks trained at once, each in its own process; not on a GPU")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster that does the work, such as tcp://10.0.0.5:8786")
+    sweep.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    sweep.add_argument(
+        "--out", type=Path, default=Path("results/four_datasets.json"), metavar="FILE", help="goes on where it was"
+    )
 
     records = commands.add_parser("tfrecords", help="write MNIST's 70,000 digits as TFRecords, in R0's three parts")
     records.add_argument("--out", type=Path, default=Path("mnist_tf"), metavar="FOLDER")
@@ -116,12 +130,13 @@ def run_train(options) -> int:
         lr=options.lr,
         seed=options.seed,
         device=options.device,
+        checkpoint=options.checkpoint,
     )
     measured = evaluation.evaluate(net, test)
     print(history)
     print(f"test: {measured}")
     if options.save:
-        facts = {k: v for k, v in vars(options).items() if k not in ("command", "command_line", "save", "device")}
+        facts = {k: v for k, v in vars(options).items() if k not in ("command", "command_line", "save", "checkpoint", "device")}
         checkpoints.save_checkpoint(net, options.save, network.key, **facts, test_accuracy=measured.accuracy)
         print(f"saved to {options.save}")
     return 0
@@ -142,6 +157,29 @@ def run_compare(options) -> int:
     )
     for group in results["groups"]:
         print(f"\n{group}:\n{experiments.table(results, group).round(2).to_string()}")
+    print(f"\n{options.out}")
+    return 0
+
+
+def run_sweep(options) -> int:
+    from mnistlib import sweeps
+
+    results = sweeps.sweep(
+        options.datasets,
+        presets=options.presets,
+        seeds=options.seeds,
+        epochs=getattr(options, "epochs", None),
+        out=options.out,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        device=options.device,
+        command=options.command_line,
+    )
+    for preset in results["cells"]:
+        for part in ("train", "test"):
+            print(f"\n{preset}, {part}, %:\n{sweeps.table(results, preset, part).round(3).to_string()}")
+    for name, reason in sweeps.reasons(results).items():
+        print(f"\n{name} has no numbers: {reason}")
     print(f"\n{options.out}")
     return 0
 
@@ -204,6 +242,7 @@ COMMANDS = {
     "data": run_data,
     "train": run_train,
     "compare": run_compare,
+    "sweep": run_sweep,
     "tfrecords": run_tfrecords,
     "report": run_report,
     "pictures": run_pictures,

@@ -1,4 +1,4 @@
-"""Trained weights as files that cannot run code. Introduced in notebook 03."""
+"""Trained weights, and trainings that were stopped, as files that cannot run code. Introduced in notebook 03."""
 
 import io
 import zipfile
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mnistlib.files import DataError, atomic_write
+from mnistlib.files import DataError, atomic_write, check_writable
 from mnistlib.networks import NETWORKS, find
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -43,15 +43,10 @@ def load_checkpoint(path, key: str | None = None) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no checkpoint {path}. Give the path of a file that mnistlib.save_checkpoint wrote.")
-    try:
-        if zipfile.ZipFile(path).testzip():  # compares each part with its checksum, which torch.load does not
-            raise ValueError("damaged")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = NETWORKS[content["network"]], content["state"]
-    except Exception:  # foreign bytes make torch.load fail in a dozen ways, all meaning the same
-        raise DataError(
-            f"{path} is not a checkpoint of this course, or it is damaged. Give one that mnistlib.save_checkpoint wrote."
-        ) from None
+    content = _content(path, ("network", "state"))
+    found, state = NETWORKS.get(str(content["network"])), content["state"]
+    if found is None:
+        raise DataError(f"{path} holds a network {content['network']!r} that the course does not have.")
     if key is not None and found.key != key:
         raise DataError(f"{path} holds the network {found.key!r}, not {key!r}. Ask for {found.key!r}, or give another file.")
     net = found.build(seed=0)  # a seed, so that the caller's random numbers stay as they are
@@ -71,8 +66,100 @@ def pretrained(key: str = "lenet5") -> nn.Module:
     return load_checkpoint(path, key)
 
 
+def save_training(path, about: dict, device: torch.device, **parts) -> None:
+    """Write the whole state of a training: what `load_training` needs to go on with the same bits.
+
+    ``about`` says in plain values which training it is; ``parts`` are objects with a ``state_dict`` (network, optimizer,
+    scheduler), generators, a history, or None. Raises `DataError` when it cannot be written: the last state stays.
+    """
+    state = {name: _state_of(part) for name, part in parts.items()}
+    buffer = io.BytesIO()  # not into the file: on a full disk torch would not raise an OSError
+    torch.save({"training": about, "parts": state, "random": _random_states(device)}, buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load_training(path, about: dict, device: torch.device, **parts) -> bool:
+    """Put the state of a training that was stopped back into its parts; False when there is none at ``path``.
+
+    Raises ValueError when it is the state of another training, and `DataError` when it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        check_writable(path.parent)  # now, not after the first epoch
+        return False
+    content = _content(path, ("training", "parts", "random"))
+    other = [fact for fact in about if content["training"].get(fact) != about[fact]]
+    if content["training"].keys() != about.keys() or other:
+        listed = "; ".join(f"{fact}: {content['training'].get(fact)}, now {about[fact]}" for fact in other)
+        raise ValueError(f"{path} holds another training ({listed}). Move it away, or name another checkpoint.")
+    try:
+        for name, part in parts.items():
+            _restore(part, content["parts"][name])
+        _set_random_states(content["random"], device)
+    except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as error:
+        raise DataError(f"{path} does not fit this network: {str(error).splitlines()[-1].strip()}") from None
+    return True
+
+
 def _fill(net: nn.Module, state: dict, what: str, key: str) -> None:
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"{what} does not have the weights of {key!r}: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _content(path: Path, names: tuple[str, ...]) -> dict:
+    """What a checkpoint file holds under these names, on the CPU."""
+    try:
+        if zipfile.ZipFile(path).testzip():  # compares each part with its checksum, which torch.load does not
+            raise ValueError("damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: content[name] for name in names}
+    except Exception:  # foreign bytes make torch.load fail in a dozen ways, all meaning the same
+        writer = "mnistlib.save_checkpoint" if "state" in names else "a training with checkpoint="
+        raise DataError(
+            f"{path} is not a checkpoint of this course, or it is damaged. Give one that {writer} wrote"
+            + ("." if "state" in names else ", or move it away, and the training begins anew.")
+        ) from None
+
+
+def _state_of(part):
+    if isinstance(part, list):
+        return [_state_of(each) for each in part]
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    if hasattr(part, "state_dict"):
+        return part.state_dict()
+    if part is None or isinstance(part, torch.Tensor):
+        return part
+    return dict(vars(part))  # a history
+
+
+def _restore(part, state) -> None:
+    if isinstance(part, list):
+        for each, its_state in zip(part, state, strict=True):
+            _restore(each, its_state)
+    elif isinstance(part, torch.Generator):
+        part.set_state(state)
+    elif hasattr(part, "load_state_dict"):
+        part.load_state_dict(state)
+    elif isinstance(part, torch.Tensor):
+        with torch.no_grad():
+            part.copy_(state)
+    elif part is not None:
+        vars(part).update(state)
+
+
+def _random_states(device: torch.device) -> list[torch.Tensor]:
+    """The states of PyTorch's own generators, which dropout draws from."""
+    states = [torch.get_rng_state()]
+    if device.type in ("cuda", "mps"):
+        states.append(getattr(torch, device.type).get_rng_state())
+    return states
+
+
+def _set_random_states(states: list[torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).set_rng_state(states[1])

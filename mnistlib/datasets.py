@@ -12,6 +12,7 @@ import random
 import socket
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,12 +68,12 @@ class Split:
 
     def __post_init__(self):
         images, labels = self.images, self.labels
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
+        if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(
                 f"images must be uint8 of shape [N, 1, H, W], got {_describe(images)}. For floats in 0–1: "
                 "(x * 255).round().to(torch.uint8); for [N, H, W]: x[:, None]."
             )
-        if labels.dtype != torch.int64 or labels.ndim != 1 or len(labels) != len(images):
+        if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ValueError(f"labels must be int64 of shape [{len(images)}], one for each image; got {_describe(labels)}.")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
             raise ValueError(
@@ -136,7 +137,7 @@ class Split:
         order = None if generator is None else torch.randperm(len(self), generator=generator).to(self.images.device)
         for start in range(0, len(self), size):
             rows = slice(start, start + size) if order is None else order[start : start + size]
-            yield self.images[rows].float().div_(255), self.labels[rows]
+            yield self.images[rows].to(torch.get_default_dtype()).div_(255), self.labels[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,35 @@ def load(name: str = "MNIST") -> ImageDataset:
     parts = {"train": [], "test": []}
     for part, filename, url, md5 in _official_files(name):
         parts[part].append(_read_idx(_find(name, filename, url, md5), filename))
-    return ImageDataset(name, *(_as_split(images, labels, CLASSES[name]) for images, labels in parts.values()))
+    return _as_dataset(name, parts)
+
+
+def sample(name: str = "MNIST") -> ImageDataset:
+    """The first 2,000 training and the first 1,000 test images of MNIST or FashionMNIST, without a network. Notebook 07.
+
+    They are real images in the official order, and come with this package: MNIST is there whole, of FashionMNIST there are only
+    these. Raises ValueError for a dataset that has no sample, and `DataError` when a file is missing or damaged.
+
+    Sources: MNIST, LeCun, Cortes and Burges; FashionMNIST, Xiao et al. 2017.
+    """
+    files = _official_files(name)
+    if name == "MNIST":
+        whole = load(name)
+        return ImageDataset(name, whole.train.take(2000), whole.test.take(1000))
+    if name != "FashionMNIST":
+        raise ValueError(
+            f"{name} has no sample in this package; MNIST and FashionMNIST have one. "
+            f"For the whole of {name} run: python -m mnistlib data {name}; then load({name!r})."
+        )
+    parts = {"train": [], "test": []}
+    for part, filename, *_ in files:
+        path = PACKAGE_DATA / name / "sample" / filename
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}. It is a part of this package; install it again.") from None
+        parts[part].append(_read_idx(content, str(path)))
+    return _as_dataset(name, parts)
 
 
 def fetch(name: str = "MNIST") -> Path:
@@ -268,24 +297,33 @@ def _download(name: str, cached: Path, url: str, md5: str, tried: list[str]) -> 
 
 def _read_idx(content: bytes, filename: str) -> torch.Tensor:
     """Unpack a gzipped IDX file (format: LeCun's MNIST page) into a tensor of its own shape."""
-    data = gzip.decompress(content)
+    try:
+        data = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):  # gzip has three ways to say so
+        raise DataError(f"{filename} is not a gzip file, or it is damaged.") from None
     kinds = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}  # the third byte of the magic number
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in kinds:
         raise DataError(f"{filename} is not an IDX file of bytes or 32-bit integers.")
     kind, dimensions = kinds[data[2]], data[3]
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(data[i : i + 4], "big", signed=True) for i in range(4, start, 4)]
-    if dimensions > 4 or len(data) < start or min(shape, default=0) < 0 or len(data) - start != math.prod(shape) * kind.itemsize:
+    if not 1 <= dimensions <= 4 or min(shape) < 0 or len(data) - start != math.prod(shape) * kind.itemsize:
         raise DataError(f"{filename} does not have the length that its header says.")
     values = np.frombuffer(data, kind, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(kind.newbyteorder("=")))
 
 
+def _as_dataset(name: str, parts: dict[str, list[torch.Tensor]]) -> ImageDataset:
+    return ImageDataset(name, *(_as_split(images, labels, CLASSES[name]) for images, labels in parts.values()))
+
+
 def _as_split(images: torch.Tensor, labels: torch.Tensor, classes: tuple[str, ...]) -> Split:
     labels = labels.long()
-    columns = labels if labels.ndim == 2 else None  # QMNIST's label file has eight columns
+    columns = labels if labels.shape[1:] == (len(QMNIST_COLUMNS),) else None
     return Split(images[:, None], labels if columns is None else columns[:, 0].clone(), classes, columns)
 
 
 def _describe(tensor: torch.Tensor) -> str:
+    if not isinstance(tensor, torch.Tensor):
+        return f"{type(tensor).__name__}, not a tensor (torch.as_tensor makes one)"
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"

@@ -25,7 +25,7 @@ def ink(strokes: list, width: float = 0.08) -> np.ndarray:
     """Strokes of a round pen as a picture: uint8 ``[280, 280]``, 0 is paper and 255 is ink.
 
     A stroke is a list of points ``(x, y)``, from (0, 0) at the top left to (1, 1) at the bottom right; ``width`` is the pen's, in
-    the same unit. Raises ValueError for points that are not pairs of numbers, or a width outside 0.01–0.5. Notebook 09.
+    the same unit. Raises ValueError for points that are not pairs of numbers or far off, a width outside 0.01–0.5. Notebook 09.
     """
     if not 0.01 <= width <= 0.5:
         raise ValueError(f"the pen's width must be 0.01 to 0.5 of the side; got {width}.")
@@ -36,6 +36,8 @@ def ink(strokes: list, width: float = 0.08) -> np.ndarray:
             points = [(int(x * 1000) * SIDE / 1000, int(y * 1000) * SIDE / 1000) for x, y in stroke]  # int refuses inf and nan
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"a stroke is a list of points (x, y), finite numbers; got {stroke!r}.") from None
+        if any(abs(number) > 1000 * SIDE for point in points for number in point):  # Pillow would draw them somewhere
+            raise ValueError(f"a stroke's points are on the page or near it, from 0 to 1; got {stroke!r}.")
         pen.line(points, fill=255, width=round(2 * radius))
         for x, y in points:  # round ends and corners
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
@@ -49,7 +51,13 @@ def crop(picture) -> np.ndarray:
     becomes 255, as it is in nearly every picture of MNIST. Raises ValueError for another shape, for what is no number, is
     negative or not finite, and when there is no ink. Notebook 09.
     """
-    picture = np.asarray(picture.detach().cpu() if isinstance(picture, torch.Tensor) else picture)
+    try:
+        if isinstance(picture, torch.Tensor):
+            picture = picture.detach().cpu()
+            picture = picture.double() if picture.is_floating_point() else picture  # NumPy has no bfloat16
+        picture = np.asarray(picture)
+    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or a sparse tensor
+        raise ValueError(f"a picture is a rectangle of numbers; got a {type(picture).__name__} that is none.") from None
     if picture.ndim == 3 and picture.shape[0] == 1:
         picture = picture[0]
     if picture.ndim != 2:
@@ -81,9 +89,11 @@ def center(picture: np.ndarray) -> torch.Tensor:
     """A picture of at most 20×20 on 28×28, the centre of mass of its ink on pixel (14, 14): uint8 ``[1, 28, 28]``. Notebook 09.
 
     It moves by whole pixels, so the centre of mass comes within half a pixel of there (as in all of MNIST's test digits), unless
-    ink would be pushed off the page.
+    ink would be pushed off the page. Raises ValueError when there is no ink.
     """
     mass = picture.sum(dtype=np.float64)
+    if not mass:
+        raise ValueError("the ink is so thin that none is left on 20×20 pixels. Draw thicker lines, or a smaller picture.")
     height, width = picture.shape
     y = (picture.sum(1) * np.arange(height)).sum() / mass
     x = (picture.sum(0) * np.arange(width)).sum() / mass
@@ -99,7 +109,7 @@ def as_mnist(drawn) -> torch.Tensor:
 
     ``drawn``: a list of strokes (see `ink`), or a picture of any size (see `crop`). It is cropped to its ink, scaled to fit 20×20
     with grey edges, and placed on 28×28 by its centre of mass: LeCun, Cortes and Burges, "The MNIST database of handwritten
-    digits", and LeCun et al. 1998, section III A. Raises ValueError as `ink` and `crop` do. Notebook 09.
+    digits", and LeCun et al. 1998, section III A. Raises ValueError as `ink`, `crop` and `center` do. Notebook 09.
     """
     return center(fit(crop(ink(drawn) if isinstance(drawn, list) else drawn)))
 

@@ -155,7 +155,8 @@ def check_fits(net: nn.Module, split: Split) -> None:
     size = "×".join(str(n) for n in split.images.shape[1:])
     try:
         with evaluating(net), torch.no_grad():
-            logits = net(split.images[:1].to(device).float() / 255)
+            images, _ = next(split.batches(1))
+            logits = net(images.to(device))
     except RuntimeError as error:
         raise ValueError(
             f"the network cannot take images of {size} ({str(error).splitlines()[0]}). "

@@ -1,12 +1,16 @@
 """The networks compared: each trained with several seeds, its numbers kept in one JSON file. Introduced in notebook 05."""
 
 import json
+import math
 import multiprocessing
 import os
 import platform
+import re
+import shutil
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -99,7 +103,8 @@ def compare(
     its share of the threads. ``command`` is stored: what makes the numbers again.
 
     With ``out``, each finished run is added to this JSON file at once, and runs that it already has are not done again:
-    a comparison that was stopped goes on where it was. Raises ValueError for unknown names, and when the
+    a comparison that was stopped goes on where it was, an unfinished run at its last epoch (files in a folder beside ``out``,
+    removed at the end). Raises ValueError for unknown names, and when the
     file's numbers were made in another way, and `DataError` when it cannot be read or written. Notebook 05.
     """
     keys, groups = list(dict.fromkeys(find(key).key for key in keys)), list(dict.fromkeys(groups))
@@ -122,31 +127,54 @@ def compare(
     done = {(group, key, run["seed"]) for group in results["groups"] for key, run in _runs(results["groups"][group])}
     tasks = [(group, key, seed) for group in groups for seed in range(seeds) for key in keys]
     tasks = [task for task in tasks if task not in done]
-    with tqdm(total=len(tasks), desc="compare", unit="run", disable=not progress) as bar:
-        for (group, key, _), run in _trained(tasks, dataset, epochs, device, workers, threads):
+    with (
+        tqdm(total=len(tasks), desc="compare", unit="run", disable=not progress) as bar,
+        unfinished_beside(out if tasks else None) as folder,
+    ):
+        own = {task: {"checkpoint": folder and folder / f"{'-'.join(map(str, task))}.pt"} for task in tasks}
+        work = partial(train_and_measure, dataset=dataset, epochs=epochs, device=device)
+        for (group, key, _), run in run_jobs({task: partial(work, *task, **own[task]) for task in tasks}, workers):
             _add(results["groups"], group, key, run)
-            _save(out, results)
+            save_results(out, results)
             bar.set_postfix_str(f"{key}: {run['test accuracy']:.2%}")
             bar.update()
     return results
 
 
-def _trained(tasks, dataset, epochs, device, workers, threads) -> Iterator[tuple[tuple, dict]]:
-    """Each task with its run, as they end."""
-    work = partial(train_and_measure, dataset=dataset, epochs=epochs, device=device)
+def run_jobs(jobs: dict[tuple, Callable], workers: int) -> Iterator[tuple[tuple, object]]:
+    """Call each job; yield its key and result as they end. With several workers in processes, each with its share of threads."""
     if workers == 1:
-        yield from ((task, work(*task)) for task in tasks)
+        yield from ((key, job()) for key, job in jobs.items())
         return
+    threads = max(1, torch.get_num_threads() // workers)
     spawn = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and hang
     with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        running = {pool.submit(work, *task): task for task in tasks}
+        running = {pool.submit(job): key for key, job in jobs.items()}
         try:
             yield from ((running[future], future.result()) for future in as_completed(running))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def train_and_measure(group: str, key: str, seed: int, *, dataset: ImageDataset, epochs: int | None, device: str) -> dict:
+@contextmanager
+def unfinished_beside(out):
+    """A folder beside a file of results for checkpoints of unfinished runs, removed when all are done; None without a file."""
+    if out is None:
+        yield None
+        return
+    folder = Path(out).with_name(Path(out).name + ".unfinished")
+    check_writable(folder)
+    try:
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def train_and_measure(
+    group: str, key: str, seed: int, *, dataset: ImageDataset, epochs: int | None, device: str, checkpoint
+) -> dict:
     """One run of `compare`: a network trained with one seed, measured on the test set."""
     network = NETWORKS[key]
     size = network.input_size[-1]
@@ -154,7 +182,7 @@ def train_and_measure(group: str, key: str, seed: int, *, dataset: ImageDataset,
     train, valid = train.split(len(train) - VALID, VALID, seed=seed)
     options = SETTINGS[_setting(group, key)].options | ({"epochs": epochs} if epochs else {})
     net = network.build(seed)
-    history = fit(net, train, valid=valid, seed=seed, device=device, progress=False, **options)
+    history = fit(net, train, valid=valid, seed=seed, device=device, checkpoint=checkpoint, progress=False, **options)
     tested = evaluate(net, test)
     return {
         "seed": seed,
@@ -196,15 +224,20 @@ def read(name: str = "networks.json") -> dict:
     here = Path(__file__).parent
     for path in (here / "results" / name, here.parent / "results" / name):  # installed, or in the course's folder
         if path.is_file():
-            return _read(path)
+            return read_results(path)
     raise DataError(f"the course has no results {name!r}. See the folder results/ of the course for those that there are.")
 
 
 def predictions(run: dict, labels: torch.Tensor) -> torch.Tensor:
-    """What a network of a stored run answered for each test image, int64 ``[N]``; ``labels`` int64 ``[N]`` are the true ones."""
+    """What a network of a stored run answered for each test image, int64 ``[N]``; ``labels`` int64 ``[N]`` are the true ones.
+
+    Raises ValueError when they are the labels of fewer images.
+    """
     answers = labels.clone()
     for pair in run["mistakes"].split():
         image, answer = map(int, pair.split(":"))
+        if image >= len(labels):
+            raise ValueError(f"the run has an answer for image {image}, but there are {len(labels):,} labels.")
         answers[image] = answer
     return answers
 
@@ -259,7 +292,9 @@ def _runs(group: dict) -> Iterator[tuple[str, dict]]:
 
 
 def _continued(path: Path, new: dict) -> dict:
-    old = _read(path)
+    old = read_results(path)
+    if "groups" not in old:
+        raise DataError(f"{path} holds other results, not those of a comparison. Move it away, or write to another file.")
     for fact in ("what", "settings", "versions", "hardware"):
         if old.get(fact) != new[fact]:
             raise ValueError(
@@ -269,17 +304,61 @@ def _continued(path: Path, new: dict) -> dict:
     return old
 
 
-def _read(path: Path) -> dict:
+def read_results(path: Path) -> dict:
+    """What a file of results holds. Raises `DataError` when it is none, or damaged."""
     try:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict):
             raise ValueError("not an object")
+        if "groups" in content:  # the other results of the course have none
+            _check_groups(content["groups"])
         return content
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: brackets in brackets, by the thousand
         raise DataError(f"{path} is no file of results, or it is damaged ({error}). Move it away, and it is made anew.") from None
 
 
-def _save(out, results: dict) -> None:
+def _check_groups(groups: dict) -> None:
+    """Raise ValueError unless each network has its facts and sound runs, and their mean and deviation are those stored."""
+    place = "its groups"
+    try:
+        for group, entries in groups.items():
+            for key, entry in entries.items():
+                place = f"{group}, {key}"
+                seeds = [run["seed"] for run in entry["runs"]]
+                accuracies = [run["test accuracy"] for run in entry["runs"]]
+                known = [entry[fact] for fact in ("published accuracy", "standard deviation") if entry[fact] is not None]
+                numbers = [entry["parameters"], entry["mult-adds"], *known]
+                sound = group in GROUPS and key in NETWORKS and isinstance(entry["title"], str)
+                sound &= all(_is_number(number) for number in numbers) and all(_is_sound(run) for run in entry["runs"])
+                sound &= math.isclose(entry["mean test accuracy"], statistics.mean(accuracies), rel_tol=1e-9)
+                deviation = statistics.stdev(accuracies) if len(seeds) > 1 else 0
+                sound &= math.isclose(entry["standard deviation"] or 0, deviation, rel_tol=1e-9, abs_tol=1e-12)
+                if not sound or len(set(seeds)) < len(seeds):
+                    raise ValueError(f"{place}: what it says of a run, or of all, cannot be")
+    except (AttributeError, KeyError, TypeError, OverflowError, statistics.StatisticsError) as error:
+        raise ValueError(f"{place}: something is missing or of a wrong kind, {error}") from None
+
+
+def _is_sound(run: dict) -> bool:
+    """Whether a run has what `train_and_measure` gives, in the bounds that it has."""
+    accuracies = [run["test accuracy"], *run["training accuracy"], *run["validation accuracy"]]
+    return (
+        type(run["seed"]) is int
+        and all(_is_number(number) and number <= 1 for number in accuracies)
+        and _is_number(run["test loss"])
+        and _is_number(run["seconds of the quickest epoch"])
+        and type(run["epochs"]) is int
+        and run["epochs"] == len(run["training accuracy"]) == len(run["validation accuracy"])
+        and re.fullmatch(r"(\d+:\d( \d+:\d)*)?", run["mistakes"], re.ASCII) is not None
+    )
+
+
+def _is_number(value) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e15  # neither NaN nor infinite
+
+
+def save_results(out, results: dict) -> None:
+    """Write results to a JSON file, whole or not at all; nothing when ``out`` is None."""
     if out is not None:
         with atomic_write(out) as file:
             file.write((json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())

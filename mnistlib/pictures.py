@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from mnistlib import comparisons, diagrams, experiments, plots
+from mnistlib import comparisons, diagrams, experiments, hiragana, plots
 from mnistlib.counting import layer_table
 from mnistlib.datasets import ImageDataset, load
 from mnistlib.evaluation import confusion_table, evaluate
@@ -34,6 +34,7 @@ def _figures(mnist: ImageDataset) -> Iterator[tuple[str, Figure]]:
     first = [(mnist.train.labels == label).nonzero()[0, 0] for label in range(10)]
     yield "one_of_each_label", plots.image_grid(mnist.train.take(first).images, [f"label {name}" for name in mnist.classes])
     yield "class_balance", plots.class_balance(train=mnist.train, test=mnist.test)
+    yield "kmnist_characters", hiragana.draw_characters()
     for key, network in NETWORKS.items():
         yield f"network_{key}", diagrams.draw(network.build(seed=0), network.input_size, network.title)
     yield "layer_table", plots.table(layer_table(build("lenet5", seed=0), NETWORKS["lenet5"].input_size))

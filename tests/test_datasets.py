@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import itertools
 import os
+import re
+import shutil
 import socket
 import socketserver
 import struct
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from mnistlib import datasets
-from mnistlib.datasets import DIGITS, Split, fetch, load
+from mnistlib.datasets import DIGITS, Split, fetch, load, sample
 from mnistlib.files import DataError
 
 SHA256 = {  # of the uncompressed files
@@ -35,15 +37,28 @@ SHA256 = {  # of the uncompressed files
 }
 MNIST_MD5 = dict(torchvision.datasets.MNIST.resources)
 PACKAGED = Path(datasets.__file__).parent / "data" / "MNIST" / "raw"
+SAMPLE_SHA256 = {  # of FashionMNIST's first images and labels, uncompressed
+    "train-images-idx3-ubyte": "71a9f8cec24060d6752b3e4940ce6d6fd729334afa47b735dd553481aa83b53e",
+    "train-labels-idx1-ubyte": "8983259dfbc9f185f92698916f7daf361704b43ba7d19568cc7bcdeefdc1bece",
+    "t10k-images-idx3-ubyte": "7a6d8e07ea021ec5bc73135ebd0a5770799557ec6f8242d8749c4f32a3cf4643",
+    "t10k-labels-idx1-ubyte": "b40abac7ec8228f434940f579deb7cf7b6e3103b5274cb91d1545771f5ef1c8b",
+}
+FASHION_SAMPLE = Path(datasets.__file__).parent / "data" / "FashionMNIST" / "sample"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 SYSTEM_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
+def development_path(*parts):
+    """Where a real file is that is no part of the repository, if it is anywhere: folders in torchvision's layout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("COURSE_REAL_DATA") or beside).joinpath(*parts)
+
+
 def development_file(*parts):
-    """A file of the developers' data folder beside the repository; skip the test where it is absent."""
-    path = Path(__file__).resolve().parents[2].joinpath("shared", "data", *parts)
+    """Such a file; skip the test where it is absent."""
+    path = development_path(*parts)
     if not path.is_file():
-        pytest.skip(f"{'/'.join(parts)} is not on this machine")
+        pytest.skip(f"{'/'.join(parts)} is not on this machine; COURSE_REAL_DATA names a folder that has it")
     return path
 
 
@@ -338,7 +353,7 @@ def test_a_damaged_file_that_is_nowhere_else_is_called_damaged(data_folder, no_n
 # What cannot be had
 
 
-@pytest.mark.parametrize("use", [load, fetch])
+@pytest.mark.parametrize("use", [load, fetch, sample])
 @pytest.mark.parametrize("name", ["mnist", "EMNIST", ""])
 def test_an_unknown_name_says_which_there_are(use, name):
     with pytest.raises(ValueError, match=f"unknown dataset '{name}'; the datasets are MNIST, FashionMNIST, KMNIST, QMNIST"):
@@ -565,6 +580,22 @@ def real_file(name, filename, data_folder):
     return datasets._read_idx(datasets._find(name, filename, url, md5), filename)
 
 
+def theirs(name, filename, data_folder):
+    """The same file as torchvision reads it, unpacked."""
+    path = data_folder / name / "raw" / filename
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    return torchvision.datasets.mnist.read_sn3_pascalvincent_tensor(str(path.with_suffix("")))
+
+
+def test_the_real_kmnist_test_images(data_folder, no_network):
+    images, labels = (real_file("KMNIST", f"t10k-{kind}-ubyte.gz", data_folder) for kind in ("images-idx3", "labels-idx1"))
+    split = datasets._as_split(images, labels, datasets.CLASSES["KMNIST"])
+    assert split.images.shape == (10_000, 1, 28, 28)
+    assert split.counts() == [1000] * 10
+    assert torch.equal(images, theirs("KMNIST", "t10k-images-idx3-ubyte.gz", data_folder))
+    assert no_network == []
+
+
 @pytest.mark.parametrize(("filename", "each"), [("train-labels-idx1-ubyte.gz", 6000), (TEST_LABELS, 1000)])
 def test_real_kmnist_labels(filename, each, data_folder, no_network):
     assert real_file("KMNIST", filename, data_folder).long().bincount().tolist() == [each] * 10
@@ -576,10 +607,132 @@ def test_real_qmnist_labels_are_those_of_mnist(part, mnist, data_folder, no_netw
     columns = real_file("QMNIST", f"qmnist-{part}-labels-idx2-int.gz", data_folder)
     labels = getattr(mnist, part).labels
     assert columns.shape == (60_000, 8)
+    assert columns.dtype == torch.int32
+    assert torch.equal(columns, theirs("QMNIST", f"qmnist-{part}-labels-idx2-int.gz", data_folder))
     assert torch.equal(columns[: len(labels), 0].long(), labels)
     split = datasets._as_split(torch.zeros(60_000, 2, 2, dtype=torch.uint8), columns, DIGITS)
     writers = split.label_columns[:, datasets.QMNIST_COLUMNS.index("NIST writer id")]
     assert len(writers.unique()) > 500
+
+
+def made_up(name, filename, count):
+    """A whole file of a dataset's own kind; each image and each row of columns holds its number."""
+    number = np.arange(count, dtype=">u4")
+    if "images" in filename:
+        array = np.zeros((count, 28, 28), np.uint8)
+        array[:, 0, :4] = number.view(np.uint8).reshape(count, 4)
+    elif name == "QMNIST":
+        array = np.zeros((count, len(datasets.QMNIST_COLUMNS)), np.int32)
+        array[:, 0], array[:, 5] = number % 10, number
+    else:
+        array = (number % 10).astype(np.uint8)
+    return gzip.compress(idx(array), 1)
+
+
+@pytest.mark.parametrize(("name", "tests"), [("KMNIST", 10_000), ("QMNIST", 60_000)])
+def test_a_dataset_of_full_size_is_read_as_torchvision_reads_it(name, tests, data_folder, monkeypatch, no_network):
+    """With the real files where there are any, and made-up ones in place of the others."""
+    official, raw = [], data_folder / name / "raw"
+    raw.mkdir(parents=True)
+    for part, filename, url, md5 in datasets._official_files(name):
+        if development_path(name, "raw", filename).is_file():
+            (raw / filename).symlink_to(development_path(name, "raw", filename))
+        else:
+            content = made_up(name, filename, 60_000 if part == "train" else tests)
+            (raw / filename).write_bytes(content)
+            md5 = md5_of(content)
+        official.append((part, filename, url, md5))
+    monkeypatch.setattr(datasets, "_official_files", lambda asked: official)
+    found, root = load(name), fetch(name)
+    assert (len(found.train), len(found.test)) == (60_000, tests)
+    for split, train in ((found.train, True), (found.test, False)):
+        known = getattr(torchvision.datasets, name)(root, train=train)
+        assert torch.equal(split.images[:, 0], known.data)
+        assert torch.equal(split.label_columns if name == "QMNIST" else split.labels, known.targets)
+        assert min(split.counts()) > 0
+    assert no_network == []
+
+
+# The sample of FashionMNIST
+
+
+def first_items(content, count):
+    """An IDX file of bytes, not packed, cut after its first items: the files in FashionMNIST/sample were made so."""
+    sizes = struct.unpack(f">{content[3]}i", content[4 : 4 + 4 * content[3]])
+    body = 4 + 4 * len(sizes)
+    return content[:4] + struct.pack(">i", count) + content[8 : body + count * int(np.prod(sizes[1:]))]
+
+
+def test_first_items_cuts_an_idx_file():
+    array = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
+    assert first_items(idx(array), 2) == idx(array[:2])
+    assert first_items(idx(array[:, 0, 0]), 4) == idx(array[:4, 0, 0])
+
+
+@pytest.mark.parametrize("filename", SAMPLE_SHA256)
+def test_the_sample_is_what_it_was(filename):
+    content = (FASHION_SAMPLE / f"{filename}.gz").read_bytes()
+    assert hashlib.sha256(gzip.decompress(content)).hexdigest() == SAMPLE_SHA256[filename]
+    assert content[3:8] == bytes(5)  # neither a name nor a time in the gzip header
+
+
+@pytest.mark.parametrize("filename", SAMPLE_SHA256)
+def test_the_sample_is_the_beginning_of_the_official_file(filename):
+    full = SYSTEM_FASHION / f"{filename}.gz"
+    if not full.is_file():
+        full = development_file("FashionMNIST", "raw", f"{filename}.gz")
+    first = first_items(gzip.decompress(full.read_bytes()), 2000 if filename.startswith("train") else 1000)
+    assert gzip.decompress((FASHION_SAMPLE / f"{filename}.gz").read_bytes()) == first
+
+
+def test_the_sample_of_fashionmnist_needs_no_network_and_no_data_folder(no_network, data_folder, monkeypatch):
+    monkeypatch.setattr(datasets, "SYSTEM_DATA", {})
+    found = sample("FashionMNIST")
+    assert repr(found) == "ImageDataset(FashionMNIST: train 2,000, test 1,000, 10 classes)"
+    assert found.train.images.shape == (2000, 1, 28, 28)
+    assert found.classes == datasets.CLASSES["FashionMNIST"]
+    assert found.train.labels[:5].tolist() == [9, 0, 0, 3, 0]
+    assert min(found.train.counts() + found.test.counts()) > 80
+    assert no_network == []
+    assert not data_folder.exists()
+
+
+def test_the_sample_of_mnist_is_its_beginning(mnist, no_network):
+    found = sample("MNIST")
+    for part, count in (("train", 2000), ("test", 1000)):
+        assert torch.equal(getattr(found, part).images, getattr(mnist, part).images[:count])
+        assert torch.equal(getattr(found, part).labels, getattr(mnist, part).labels[:count])
+    assert no_network == []
+
+
+@pytest.mark.parametrize("name", ["KMNIST", "QMNIST"])
+def test_a_dataset_without_a_sample_says_how_to_get_the_whole(name, no_network):
+    with pytest.raises(ValueError, match=f"{name} has no sample.*python -m mnistlib data {name}"):
+        sample(name)
+    assert no_network == []
+
+
+SAMPLE_DAMAGES = DAMAGES | {
+    "no IDX file": lambda content: gzip.compress(b"<html>"),
+    "cut, and packed again": lambda content: gzip.compress(gzip.decompress(content)[:-1]),
+}
+
+
+@pytest.mark.parametrize("damage", SAMPLE_DAMAGES)
+@pytest.mark.parametrize("filename", ["train-images-idx3-ubyte.gz", TEST_LABELS])
+def test_a_damaged_sample_is_refused_by_name(filename, damage, tmp_path, monkeypatch):
+    shutil.copytree(FASHION_SAMPLE, tmp_path / "FashionMNIST" / "sample")
+    path = tmp_path / "FashionMNIST" / "sample" / filename
+    path.write_bytes(SAMPLE_DAMAGES[damage](path.read_bytes()))
+    monkeypatch.setattr(datasets, "PACKAGE_DATA", tmp_path)
+    with pytest.raises(DataError, match=re.escape(filename)):
+        sample("FashionMNIST")
+
+
+def test_a_missing_sample_is_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "PACKAGE_DATA", tmp_path)
+    with pytest.raises(DataError, match=r"cannot read .*train-images-idx3-ubyte\.gz.*install it again"):
+        sample("FashionMNIST")
 
 
 # The IDX format

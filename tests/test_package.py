@@ -11,6 +11,7 @@ import mnistlib
 
 FOLDER = Path(mnistlib.__file__).parent
 LEVELS = {  # a module imports only modules of a lower level
+    "augmentation": 0,
     "checks": 0,
     "files": 0,
     "datasets": 1,
@@ -22,13 +23,16 @@ LEVELS = {  # a module imports only modules of a lower level
     "evaluation": 3,
     "tracing": 3,
     "training": 4,
+    "ensembles": 5,
     "plots": 5,
     "comparisons": 6,
     "diagrams": 6,
     "drawing": 6,
     "experiments": 6,
+    "hiragana": 6,
     "reports": 6,
     "exercises": 7,
+    "sweeps": 7,
     "pictures": 7,
 }
 
@@ -93,4 +97,6 @@ def test_the_data_ships_with_the_package():
         "train-images-idx3-ubyte.gz",
         "train-labels-idx1-ubyte.gz",
     ]
+    assert sorted(path.name for path in (FOLDER / "data" / "FashionMNIST" / "sample").glob("*.gz")) == shipped
+    assert (FOLDER / "data" / "FashionMNIST" / "LICENSE").is_file()
     assert (FOLDER / "weights" / "lenet5.pt").is_file()

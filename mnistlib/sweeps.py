@@ -1,0 +1,286 @@
+"""One network on several datasets, with many seeds: the table of four datasets. Introduced in notebook 07."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from mnistlib.augmentation import Augmentation
+from mnistlib.datasets import CLASSES, ImageDataset, load
+from mnistlib.ensembles import fit_seeds
+from mnistlib.evaluation import Evaluation, evaluate
+from mnistlib.experiments import Setting, read_results, run_jobs, save_results, unfinished_beside
+from mnistlib.files import DataError, check_writable
+from mnistlib.networks import NETWORKS
+from mnistlib.training import check_settings, digest, pick_device, softmax_cross_entropy
+
+NETWORK = "lenet5-padded"
+COMMAND = "python -m mnistlib sweep --datasets {}"
+PRESETS = {
+    "published": Setting(
+        "softmax before the loss; each image turned by at most 15°, moved by at most 5 %, scaled and brightened by 0.8–1.2; "
+        "Adam 0.002 × 0.98 an epoch, batch 128",
+        {
+            "epochs": 150,
+            "batch_size": 128,
+            "lr": 0.002,
+            "schedule": 0.98,
+            "loss": softmax_cross_entropy,
+            "augment": Augmentation(15, 0.05, (0.8, 1.2), (0.8, 1.2), mode="nearest"),
+        },
+    ),
+    "modern": Setting(
+        "logits; each image turned by at most 10°, moved by at most 7 %, scaled by 0.9–1.1; one-cycle Adam with peak 0.005, "
+        "batch 128",
+        {
+            "epochs": 40,
+            "batch_size": 128,
+            "lr": 0.005,
+            "schedule": "one-cycle",
+            "loss": F.cross_entropy,
+            "augment": Augmentation(10, 0.07, (0.9, 1.1)),
+        },
+    ),
+}
+# antoine-spahr/MNIST-LeNet5-Pytorch (R4): mean and 1.96 standard deviations over ten seeds, in %, after 150 epochs.
+PUBLISHED = {
+    "train": {"MNIST": (99.362, 0.085), "FashionMNIST": (89.701, 0.441), "KMNIST": (98.518, 1.219), "QMNIST": (99.356, 0.057)},
+    "test": {"MNIST": (99.445, 0.077), "FashionMNIST": (89.495, 0.534), "KMNIST": (96.255, 1.134), "QMNIST": (99.328, 0.055)},
+}
+
+
+def sweep(
+    datasets: Iterable[str | ImageDataset] = tuple(CLASSES),
+    *,
+    presets: Iterable[str] = tuple(PRESETS),
+    seeds: int = 10,
+    epochs: int | None = None,
+    out=None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    command: str = "mnistlib.sweep",
+) -> dict:
+    """Train LeNet-5 with seeds 1 … ``seeds`` on each dataset under each preset; return all numbers.
+
+    ``datasets`` are names, or an `ImageDataset` with 28×28 images. ``presets`` are "published" (R4's protocol, its softmax
+    before the loss included) and "modern" (`PRESETS`); ``epochs`` sets another number than theirs. All training images train
+    and the test set is measured once, after the last epoch. A dataset that cannot be had leaves its cell empty, with the reason.
+
+    On CUDA the seeds of a cell are trained at once (`fit_seeds`); elsewhere ``workers`` networks at a time, each in a process of
+    its own with its share of the threads. ``scheduler`` is the address of a Dask cluster that does the same tasks.
+
+    With ``out``, each finished task is added to this JSON file, and what it holds is never computed again: a
+    sweep that was stopped at any moment goes on where it was, an unfinished training at its last epoch
+    (files beside ``out``, removed when it is done). Raises ValueError for unknown names and when the file's numbers
+    were made in another way, and `DataError` when it cannot be read or written. Notebook 07.
+    """
+    presets = list(dict.fromkeys(presets))
+    if not set(presets) <= set(PRESETS) or not presets or seeds < 1 or workers < 1 or (epochs is not None and epochs < 1):
+        raise ValueError(
+            f"give presets out of {', '.join(PRESETS)}, and seeds, workers and epochs of at least 1; "
+            f"got presets {presets}, seeds={seeds}, workers={workers}, epochs={epochs}."
+        )
+    datasets = list(datasets)
+    for name in datasets:
+        if isinstance(name, str) and name not in CLASSES:
+            raise ValueError(f"unknown dataset {name!r}; the datasets are {', '.join(CLASSES)}.")
+    if out is not None:
+        check_writable(Path(out).parent)  # now, not after the first training
+    results = read_results(Path(out)) if out is not None and Path(out).exists() else _new_results()
+    found, missing = _loaded(datasets)
+    for preset in presets:
+        for name in [*found, *missing]:
+            how = _how(preset, epochs, device, workers, scheduler, command)
+            _open_cell(results, preset, name, how, found.get(name), missing.get(name), out)
+    save_results(out, results)
+
+    at_once = scheduler is None and pick_device(device).type == "cuda"
+    tasks = []
+    for preset in presets:
+        for name in found:
+            done = {run["seed"] for run in results["cells"][preset][name]["runs"]}
+            left = [seed for seed in range(1, seeds + 1) if seed not in done]
+            tasks += [(preset, name, left)] if at_once and left else [(preset, name, [seed]) for seed in left]
+    for preset, name, _ in tasks:
+        check_settings(**_options(preset, epochs, ("epochs", "batch_size", "lr", "schedule")), images=len(found[name].train))
+    with (
+        tqdm(total=sum(len(its_seeds) for *_, its_seeds in tasks), desc="sweep", unit="network", disable=not progress) as bar,
+        unfinished_beside(out if tasks and not scheduler else None) as folder,
+    ):
+        jobs = {}
+        for preset, name, its_seeds in tasks:
+            file = folder and folder / f"{preset}-{name}-{'-'.join(map(str, its_seeds))}.pt"
+            jobs[preset, name, tuple(its_seeds)] = (preset, its_seeds, epochs, device, file)
+        for (preset, name, _), runs in _done(jobs, found, workers, scheduler):
+            _add(results["cells"][preset][name], runs)
+            save_results(out, results)
+            bar.set_postfix_str(f"{preset}, {name}: {runs[-1]['test accuracy']:.2%}")
+            bar.update(len(runs))
+    return results
+
+
+def train_and_measure(
+    dataset: ImageDataset, preset: str, seeds: list[int], epochs: int | None, device: str, checkpoint
+) -> list[dict]:
+    """One task of `sweep`: networks trained with these seeds, measured on all training and test images."""
+    start = time.perf_counter()
+    trained = fit_seeds(
+        NETWORK, seeds, dataset.train, device=device, checkpoint=checkpoint, progress=False, **_options(preset, epochs)
+    )
+    seconds = (time.perf_counter() - start) / len(seeds)
+    return [
+        _run(seed, len(history.seconds), seconds, evaluate(net, dataset.train), evaluate(net, dataset.test))
+        for seed, net, history in zip(seeds, trained.nets, trained.histories, strict=True)
+    ]
+
+
+def table(results: dict, preset: str, part: str = "test") -> pd.DataFrame:
+    """A row a dataset of ``results``, which `sweep` returned or its file holds: its accuracy in %, beside the published.
+
+    Columns: ``seeds``, ``epochs``, ``mean`` and ``1.96 sd`` (population standard deviation over the seeds, as the source counts
+    it), ``published mean`` and ``published 1.96 sd``. What there is not, is NaN. ``part`` is "train" or "test". Notebook 07.
+    """
+    rows = {}
+    for name, cell in results["cells"][preset].items():
+        mean, spread = cell.get(part) or (float("nan"), float("nan"))
+        published, its_spread = PUBLISHED[part].get(name, (float("nan"), float("nan")))
+        rows[name] = {
+            "seeds": len(cell["runs"]),
+            "epochs": cell["how"]["epochs"] if cell["runs"] else 0,
+            "mean": mean,
+            "1.96 sd": spread,
+            "published mean": published,
+            "published 1.96 sd": its_spread,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
+
+
+def reasons(results: dict) -> dict[str, str]:
+    """Why a dataset of ``results`` has empty cells, by dataset."""
+    return {name: cell["reason"] for cells in results["cells"].values() for name, cell in cells.items() if cell["reason"]}
+
+
+def confusion(results: dict, preset: str, name: str) -> pd.DataFrame:
+    """How often each true class (row) was predicted as each class (column): test images, added up over the seeds."""
+    counts = sum(np.array([row.split() for row in run["confusion"]], int) for run in results["cells"][preset][name]["runs"])
+    axes = {"index": pd.Index(CLASSES[name], name="true"), "columns": pd.Index(CLASSES[name], name="predicted")}
+    return pd.DataFrame(counts, **axes)
+
+
+def _options(preset: str, epochs: int | None, names=None) -> dict:
+    options = PRESETS[preset].options | ({"epochs": epochs} if epochs else {})
+    return {name: options[name] for name in names or options}
+
+
+def _run(seed: int, epochs: int, seconds: float, trained: Evaluation, tested: Evaluation) -> dict:
+    return {
+        "seed": seed,
+        "train accuracy": trained.accuracy,
+        "test accuracy": tested.accuracy,
+        "test loss": tested.loss,
+        "epochs": epochs,
+        "seconds": round(seconds, 1),
+        "confusion": [" ".join(map(str, row)) for row in tested.confusion.to_numpy()],
+    }
+
+
+def _loaded(datasets) -> tuple[dict[str, ImageDataset], dict[str, str]]:
+    """The datasets that can be had, by name, and why the others cannot."""
+    found, missing = {}, {}
+    for dataset in datasets:
+        try:
+            dataset = load(dataset) if isinstance(dataset, str) else dataset
+            found[dataset.name] = dataset
+        except DataError as error:
+            missing[dataset] = f"{str(error).splitlines()[0]} Where it can be had, run: {COMMAND.format(dataset)}"
+    return found, missing
+
+
+def _new_results() -> dict:
+    return {
+        "what": f"{NETWORKS[NETWORK].title}: accuracy in % as [mean, 1.96 population standard deviations] over the seeds",
+        "presets": {name: preset.words for name, preset in PRESETS.items()},
+        "cells": {},
+    }
+
+
+def _how(preset, epochs, device, workers, scheduler, command) -> dict:
+    device = pick_device(device)
+    return {
+        "epochs": _options(preset, epochs)["epochs"],
+        "preset": PRESETS[preset].words,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "hardware": {
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads a network": max(1, torch.get_num_threads() // workers),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        }
+        | ({"cluster": scheduler} if scheduler else {}),
+        "command": command,
+    }
+
+
+def _open_cell(results, preset, name, how, dataset, reason, out) -> None:
+    """The cell of a preset and a dataset: a new one, or the file's, if its numbers were made in the same way."""
+    cells = results["cells"].setdefault(preset, {})
+    data = None if dataset is None else {"train": digest(dataset.train), "test": digest(dataset.test)}
+    old = cells.get(name)
+    if old is None or not old["runs"]:
+        cells[name] = {"how": how, "data": data, "reason": reason or "", "train": None, "test": None, "runs": []}
+        cells |= {key: cells.pop(key) for key in CLASSES if key in cells}
+        return
+    if dataset is None:
+        return  # numbers made where the dataset was
+    other = [fact for fact in ("epochs", "preset", "versions") if old["how"][fact] != how[fact]]
+    if old["data"] != data:
+        other.append("data")
+    if other:
+        listed = "; ".join(f"{fact}: {old['how'].get(fact, old['data'])}, now {how.get(fact, data)}" for fact in other)
+        raise ValueError(
+            f"{out}: the numbers of {preset}, {name} were made in another way ({listed}), and the two must not be mixed. "
+            "Move that file away, or write to another."
+        )
+
+
+def _add(cell: dict, runs: list[dict]) -> None:
+    cell["runs"] = sorted([*cell["runs"], *runs], key=lambda run: run["seed"])
+    for part in ("train", "test"):
+        accuracies = [100 * run[f"{part} accuracy"] for run in cell["runs"]]
+        cell[part] = [round(statistics.mean(accuracies), 4), round(1.96 * statistics.pstdev(accuracies), 4)]
+
+
+def _done(jobs: dict, found: dict, workers: int, scheduler: str | None) -> Iterator[tuple[tuple, list[dict]]]:
+    """Each task with its runs, as they end."""
+    if scheduler:
+        return _done_by_cluster(jobs, found, scheduler)
+    return run_jobs({task: partial(train_and_measure, found[task[1]], *job) for task, job in jobs.items()}, workers)
+
+
+def _done_by_cluster(jobs: dict, found: dict, scheduler: str) -> Iterator[tuple[tuple, list[dict]]]:
+    try:
+        import distributed
+    except ImportError:
+        raise ValueError("--scheduler needs the package distributed: python -m pip install -e '.[cluster]'") from None
+    try:
+        client = distributed.Client(scheduler, timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {scheduler!r} ({error}). Start one, or leave --scheduler out.") from None
+    with client:
+        data = {name: client.scatter(found[name], hash=False) for name in {task[1] for task in jobs}}
+        # A worker that dies takes its task with it; Dask gives the task to another, and the seed makes the same numbers.
+        running = {client.submit(train_and_measure, data[task[1]], *job, pure=False): task for task, job in jobs.items()}
+        for future in distributed.as_completed(list(running)):
+            yield running[future], future.result()
