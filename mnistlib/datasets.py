@@ -156,11 +156,11 @@ class ImageDataset:
         return f"ImageDataset({self.name}: train {len(self.train):,}, test {len(self.test):,}, {len(self.classes)} classes)"
 
 
-def load(name: str = "MNIST") -> ImageDataset:
+def load(name: str = "MNIST", download: bool = True) -> ImageDataset:
     """Load MNIST, FashionMNIST, KMNIST or QMNIST. Introduced in notebook 00.
 
     Each file is looked for in the data folder (`data_folder`), in this package (MNIST), in Debian's
-    package (FashionMNIST), and is downloaded last; its checksum decides whether it is taken.
+    package (FashionMNIST), and is downloaded last, unless ``download`` is False; its checksum decides whether it is taken.
     Raises ValueError for an unknown name and `DataError` when a file cannot be had.
 
     Sources: MNIST, LeCun, Cortes and Burges; FashionMNIST, Xiao et al. 2017; KMNIST, Clanuwat et al.
@@ -168,7 +168,7 @@ def load(name: str = "MNIST") -> ImageDataset:
     """
     parts = {"train": [], "test": []}
     for part, filename, url, md5 in _official_files(name):
-        parts[part].append(_read_idx(_find(name, filename, url, md5), filename))
+        parts[part].append(_read_idx(_find(name, filename, url, md5, download), filename))
     return _as_dataset(name, parts)
 
 
@@ -232,7 +232,7 @@ def _raw_folder(name: str) -> Path:
     return data_folder() / name / "raw"
 
 
-def _find(name: str, filename: str, url: str, md5: str) -> bytes:
+def _find(name: str, filename: str, url: str, md5: str, download: bool = True) -> bytes:
     """The bytes of one official file, checked, from the first place that has them."""
     cached = _raw_folder(name) / filename
     places = [cached, PACKAGE_DATA / name / "raw" / filename]
@@ -254,6 +254,8 @@ def _find(name: str, filename: str, url: str, md5: str) -> bytes:
             return content
         tried.append(f"{place}: damaged (its md5 is not {md5})")
         broken = broken or place == cached
+    if not download:
+        raise DataError(f"{name}: {filename} is not on this machine. To get the dataset, run: python -m mnistlib data {name}")
     return _download(name, cached, url, md5, tried)
 
 
