@@ -1,5 +1,7 @@
 """The command line: ``python -m mnistlib doctor | data | train | compare | sweep | tfrecords | report | pictures``."""
 
+from __future__ import annotations  # the doctor must run, and say so, where Python is too old
+
 import argparse
 import shlex
 import sys

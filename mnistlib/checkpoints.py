@@ -1,7 +1,9 @@
 """Trained weights, and trainings that were stopped, as files that cannot run code. Introduced in notebook 03."""
 
+import glob
 import io
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -72,24 +74,28 @@ def save_training(path, about: dict, device: torch.device, **parts) -> None:
     ``about`` says in plain values which training it is; ``parts`` are objects with a ``state_dict`` (network, optimizer,
     scheduler), generators, a history, or None. Raises `DataError` when it cannot be written: the last state stays.
     """
-    state = {name: _state_of(part) for name, part in parts.items()}
-    buffer = io.BytesIO()  # not into the file: on a full disk torch would not raise an OSError
-    torch.save({"training": about, "parts": state, "random": _random_states(device)}, buffer)
+    packed = _packed(about, device, parts)  # not into the file: on a full disk torch would not raise an OSError
     with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
+        file.write(packed)
 
 
 def load_training(path, about: dict, device: torch.device, **parts) -> bool:
     """Put the state of a training that was stopped back into its parts; False when there is none at ``path``.
 
-    Raises ValueError when it is the state of another training, and `DataError` when it is damaged.
+    Raises ValueError when it is the state of another training, or this one could not be kept in a file, and `DataError`
+    when it is damaged or cannot be written.
     """
     path = Path(path)
+    for left_behind in path.parent.glob(f".{glob.escape(path.name)}.{8 * '?'}"):  # by a kill while `atomic_write` wrote
+        with suppress(OSError):  # a training that is finished can be read where nothing can be written
+            left_behind.unlink()
     if not path.is_file():
-        check_writable(path.parent)  # now, not after the first epoch
+        _check_can_begin(path, about, device, parts)
         return False
     content = _content(path, ("training", "parts", "random"))
-    other = [fact for fact in about if content["training"].get(fact) != about[fact]]
+    if not isinstance(content["training"], dict):
+        raise DataError(f"{path} is not a checkpoint of this course. Move it away, and the training begins anew.")
+    other = [fact for fact in about if repr(content["training"].get(fact)) != repr(about[fact])]  # a file may hold tensors there
     if content["training"].keys() != about.keys() or other:
         listed = "; ".join(f"{fact}: {content['training'].get(fact)}, now {about[fact]}" for fact in other)
         raise ValueError(f"{path} holds another training ({listed}). Move it away, or name another checkpoint.")
@@ -100,6 +106,24 @@ def load_training(path, about: dict, device: torch.device, **parts) -> bool:
     except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as error:
         raise DataError(f"{path} does not fit this network: {str(error).splitlines()[-1].strip()}") from None
     return True
+
+
+def _check_can_begin(path: Path, about: dict, device: torch.device, parts: dict) -> None:
+    """Find now, not after the first epoch, that a state cannot be written, or could not be read again."""
+    if path.is_dir():
+        raise DataError(f"the checkpoint {path} is a folder, and must be a file. Name a file.")
+    check_writable(path.parent)
+    try:
+        torch.load(io.BytesIO(_packed(about, device, parts)), weights_only=True)
+    except Exception:  # what weights_only refuses, nobody could load again
+        raise ValueError(f"a checkpoint holds plain numbers, text and tensors only; got the settings {about}.") from None
+
+
+def _packed(about: dict, device: torch.device, parts: dict) -> bytes:
+    state = {name: _state_of(part) for name, part in parts.items()}
+    buffer = io.BytesIO()
+    torch.save({"training": about, "parts": state, "random": _random_states(device)}, buffer)
+    return buffer.getvalue()
 
 
 def _fill(net: nn.Module, state: dict, what: str, key: str) -> None:
@@ -154,12 +178,16 @@ def _restore(part, state) -> None:
 def _random_states(device: torch.device) -> list[torch.Tensor]:
     """The states of PyTorch's own generators, which dropout draws from."""
     states = [torch.get_rng_state()]
-    if device.type in ("cuda", "mps"):
-        states.append(getattr(torch, device.type).get_rng_state())
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
     return states
 
 
 def _set_random_states(states: list[torch.Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).set_rng_state(states[1])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states[1])

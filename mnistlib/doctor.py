@@ -222,15 +222,17 @@ def run() -> bool:
     """Print a line for each check, ``[ok]`` or ``[fail]`` with the remedy; True when all is well."""
     failed, path = 0, sys.path[:]
     sys.path[:] = _without_working_folder(path)  # files there have their own line, and must not break the others
-    for name, check in checks():
-        try:
-            print(f"[ok]   {name}: {check()}")
-        except Exception as error:  # whatever breaks must become a line, not a traceback
-            failed += 1
-            clear = isinstance(error, Problem) or type(error).__name__ == "DataError"
-            text = str(error) if clear else f"{type(error).__name__}: {error}. {REINSTALL}"
-            print(f"[fail] {name}: {text}")
-    sys.path[:] = path
+    try:
+        for name, check in checks():
+            try:
+                print(f"[ok]   {name}: {check()}")
+            except Exception as error:  # whatever breaks must become a line, not a traceback
+                failed += 1
+                clear = isinstance(error, Problem) or type(error).__name__ == "DataError"
+                text = str(error) if clear else f"{type(error).__name__}: {error}. {REINSTALL}"
+                print(f"[fail] {name}: {text}")
+    finally:
+        sys.path[:] = path
     print("Ready for the course." if not failed else f"{failed} of the checks failed; each says what to do.")
     return not failed
 
