@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 import mnistlib
 from mnistlib.augmentation import Augmentation
-from mnistlib.experiments import run_jobs
 from mnistlib.files import atomic_write
+from mnistlib.runs import run_jobs
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "modern_preset.json"
 MILD, STRONG, MOVED = Augmentation(10, 0.07, (0.9, 1.1)), Augmentation(15, 0.05, (0.8, 1.2)), Augmentation(0, 0.07)

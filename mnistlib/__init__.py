@@ -48,6 +48,7 @@ _MODULES = (
     "pictures",
     "plots",
     "reports",
+    "runs",
     "sweeps",
     "tfrecords",
     "tracing",

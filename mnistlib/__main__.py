@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         return COMMANDS[options.command](options)
-    except (ValueError, DataError, FloatingPointError) as error:
+    except (ValueError, DataError, FloatingPointError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

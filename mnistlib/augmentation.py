@@ -16,8 +16,8 @@ class Augmentation:
     scale, brightness: the least and the largest factor.
     mode: how a new pixel gets its value, "nearest" pixel or "bilinear" between four; outside the image is paper, 0.
 
-    All amounts are uniform, as in torchvision's RandomAffine and ColorJitter, which give one
-    amount to a whole batch. Raises ValueError for ranges that make no sense. Introduced in notebook 06.
+    All amounts are uniform. torchvision's RandomAffine and ColorJitter do the same, but give one
+    amount to a whole batch, and move by whole pixels. Raises ValueError for ranges that make no sense. Introduced in notebook 06.
     """
 
     degrees: float = 0.0
@@ -27,10 +27,10 @@ class Augmentation:
     mode: str = "bilinear"
 
     def __post_init__(self):
-        if not (self.degrees >= 0 and 0 <= self.translate < 1):
+        if not (0 <= self.degrees < math.inf and 0 <= self.translate < 1):
             raise ValueError(f"degrees must be at least 0, translate 0 to 1; got {self.degrees} and {self.translate}.")
         for name, (low, high) in {"scale": self.scale, "brightness": self.brightness}.items():
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise ValueError(f"{name} must be two factors above 0, the smaller first; got {(low, high)}.")
         if self.mode not in ("nearest", "bilinear"):
             raise ValueError(f"mode must be 'nearest' or 'bilinear'; got {self.mode!r}.")

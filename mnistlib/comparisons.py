@@ -1,7 +1,7 @@
 """Figures that set several networks side by side. In the style of `plots`. Introduced in notebook 05."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
 
+from mnistlib.datasets import Split
+from mnistlib.evaluation import mean_and_half_width
 from mnistlib.plots import BLUE, ORANGE, styled
+
+PUBLISHED = ("published mean", "published 1.96 sd")
 
 
 @styled
@@ -111,6 +115,69 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
     return figure
+
+
+@styled
+def spread(groups: Mapping[str, Sequence[float]]) -> Figure:
+    """A row a group of accuracies (0–1): a dot a seed, below them the mean and its 95 % confidence interval. Notebook 06."""
+    if not groups or min(len(accuracies) for accuracies in groups.values()) < 2:
+        raise ValueError("groups must hold at least one group, and at least two accuracies in each.")
+    figure, axis = plt.subplots(figsize=(9, 0.9 * len(groups) + 0.8))
+    for row, accuracies in enumerate(groups.values()):
+        mean, half_width = mean_and_half_width(accuracies)
+        axis.plot(accuracies, [row - 0.12] * len(accuracies), "o", color=BLUE, alpha=0.6)
+        axis.errorbar(mean, row + 0.2, xerr=half_width, fmt="D", color=ORANGE, capsize=5, elinewidth=2)
+    axis.set(yticks=range(len(groups)), yticklabels=groups, ylim=(len(groups) - 0.5, -0.5), xlabel="accuracy")
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    axis.grid(axis="x", color="#DDDDDD")
+    return figure
+
+
+@styled
+def one_of_each(datasets: Mapping[str, Split | None]) -> Figure:
+    """A row a dataset, an image a class, with its name; instead of a dataset that is None how to get it. Notebook 07."""
+    figure, axes = plt.subplots(len(datasets), 10, figsize=(9, 1.25 * len(datasets)), squeeze=False)
+    for row, (name, split) in zip(axes, datasets.items(), strict=True):
+        for label, axis in enumerate(row):
+            axis.axis("off")
+            if split is not None:
+                first = int((split.labels == label).nonzero()[0])
+                axis.imshow(split.images[first, 0], cmap="gray_r", vmin=0, vmax=255)
+                axis.set_title(split.classes[label].replace("/", "/\n").replace("Ankle ", "Ankle\n"), fontsize=9, pad=3)
+        row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=10)
+        if split is None:
+            row[0].text(0, 0.5, _absent(name), transform=row[0].transAxes, va="center", fontsize=10)
+    return figure
+
+
+@styled
+def absent(name: str) -> Figure:
+    """In place of a picture of a dataset that is not on this machine: how to get it. Notebook 07."""
+    figure, axis = plt.subplots(figsize=(9, 0.6))
+    axis.axis("off")
+    axis.text(0, 0.5, f"{name}: {_absent(name)}", va="center", fontsize=10)
+    return figure
+
+
+@styled
+def beside_published(table: pd.DataFrame) -> Figure:
+    """A row a dataset of `sweeps.table`: our mean accuracy and 1.96 standard deviations, and the published ones. Notebook 07."""
+    figure, axis = plt.subplots(figsize=(9, 0.7 * len(table) + 1))
+    for row, (_, line) in enumerate(table.iterrows()):
+        for columns, shift, color, marker in ((("mean", "1.96 sd"), -0.15, BLUE, "o"), (PUBLISHED, 0.15, ORANGE, "s")):
+            mean, half_width = line[columns[0]], line[columns[1]]
+            if not math.isnan(mean):
+                axis.errorbar(mean, row + shift, xerr=half_width, fmt=marker, color=color, capsize=4, elinewidth=2)
+    axis.plot([], [], "o", color=BLUE, label="ours")
+    axis.plot([], [], "s", color=ORANGE, label="published")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2, frameon=False)
+    axis.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy, %")
+    axis.grid(axis="x", color="#DDDDDD")
+    return figure
+
+
+def _absent(name: str) -> str:
+    return f"not on this machine; to get it: python -m mnistlib data {name}"
 
 
 def _in_lines(name: str) -> str:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -17,7 +18,7 @@ from mnistlib.augmentation import Augmentation
 from mnistlib.checkpoints import load_training, save_training
 from mnistlib.datasets import Split
 from mnistlib.evaluation import Evaluation, check_fits, evaluate
-from mnistlib.networks import find
+from mnistlib.networks import evaluating, find
 from mnistlib.training import (
     ADAM,
     History,
@@ -28,6 +29,7 @@ from mnistlib.training import (
     make_scheduler,
     pick_device,
     record_epoch,
+    structure,
 )
 
 # Optimizers that treat each weight by itself: one of them over all networks is the same as one for each network.
@@ -60,9 +62,10 @@ class Ensemble:
         part = "valid_accuracy" if "valid_accuracy" in last else "train_accuracy"
         words = "on validation" if part == "valid_accuracy" else "while training"
         epochs = len(self.histories[0].seconds)
+        spread = f", standard deviation ≈ {100 * last[part]['sd']:.2f} points" if len(self.nets) > 1 else ""
         return (
-            f"{len(self.nets)} networks, {epochs} epoch{'s' if epochs != 1 else ''} each: "
-            f"accuracy {words} ≈ {last[part]['mean']:.1%}, standard deviation ≈ {100 * last[part]['sd']:.2f} points"
+            f"{len(self.nets)} network{'s' if len(self.nets) != 1 else ''}, {epochs} epoch{'s' if epochs != 1 else ''} each: "
+            f"accuracy {words} ≈ {last[part]['mean']:.1%}{spread}"
         )
 
 
@@ -139,8 +142,8 @@ def fit_seeds(
 def memory_needed(net: nn.Module, size: tuple[int, int, int], *, seeds: int, batch_size: int) -> int:
     """About how many bytes ``seeds`` stacked copies of ``net`` take in training, the images themselves not counted.
 
-    Weights, their gradients and two numbers a weight for Adam; of each layer's output for a batch the values and
-    their gradients, once more for what a library sets aside. ``size`` is ``(1, H, W)`` of an image. Notebook 06.
+    Of each weight six numbers: in its network, in the stack, two of its gradient, two for Adam. Of each layer's output for
+    a batch the values and their gradients. Right within a factor of two. ``size`` is ``(1, H, W)`` of an image. Notebook 06.
     """
     outputs = []
     hooks = [
@@ -150,18 +153,18 @@ def memory_needed(net: nn.Module, size: tuple[int, int, int], *, seeds: int, bat
     ]
     like = next(net.parameters())
     try:
-        with torch.no_grad():
+        with evaluating(net), torch.no_grad():  # dropout would draw from the caller's random numbers
             net(torch.zeros(1, *size, dtype=like.dtype, device=like.device))
     finally:
         for hook in hooks:
             hook.remove()
     weights = sum(parameter.numel() for parameter in net.parameters())
-    return like.element_size() * seeds * (4 * weights + 3 * batch_size * (sum(outputs) + math.prod(size)))
+    return like.element_size() * seeds * (6 * weights + 2 * batch_size * (sum(outputs) + math.prod(size)))
 
 
-def _with_seed(path, seed: int) -> str:
-    root, dot, suffix = str(path).rpartition(".")
-    return f"{root}.seed-{seed}{dot}{suffix}" if dot else f"{path}.seed-{seed}"
+def _with_seed(path, seed: int) -> Path:
+    path = Path(path)
+    return path.with_name(f"{path.stem}.seed-{seed}{path.suffix}")
 
 
 def _fit_stacked(nets, seeds, train, valid, device, checkpoint, progress, *, epochs, batch_size, lr, schedule, **parts):
@@ -171,6 +174,7 @@ def _fit_stacked(nets, seeds, train, valid, device, checkpoint, progress, *, epo
     weights, buffers = stack_module_state(nets)
     steps_an_epoch = math.ceil(len(train) / batch_size)
     about = {
+        "network": structure(nets[0]),
         **describe(epochs, batch_size, lr, schedule, seeds, **parts, patience=None, train=train, valid=valid, device=device),
         "stacked": True,
     }
@@ -259,7 +263,8 @@ class _Captured:
     def __call__(self, *inputs):
         key = inputs[0].shape
         if key not in self.graphs:
-            self.graphs[key] = self._capture([each.clone() for each in inputs])
+            with torch.random.fork_rng():  # the rehearsals draw dropout masks, which a training that goes on would miss
+                self.graphs[key] = self._capture([each.clone() for each in inputs])
         graph, own_inputs, (losses, hits, gradients) = self.graphs[key]
         for own, new in zip(own_inputs, inputs, strict=True):
             own.copy_(new)

@@ -1,5 +1,7 @@
 """What a trained network gets right and wrong, on a whole split. Introduced in notebook 00."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,6 +147,20 @@ def mcnemar(first: torch.Tensor, second: torch.Tensor) -> tuple[int, int, float]
     if only_first + only_second == 0:
         return 0, 0, 1.0
     return only_first, only_second, float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def mean_and_half_width(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """The mean of runs that differ in their seed alone, and half the width of its confidence interval (Student's t).
+
+    Of such intervals a share ``level`` holds the mean of all seeds there are. Raises ValueError for fewer than two
+    values. Source: Student 1908. Introduced in notebook 06.
+    """
+    from scipy.stats import t  # comes with scikit-learn
+
+    if len(values) < 2:
+        raise ValueError(f"one run has no spread: give at least two values; got {len(values)}.")
+    standard_error = statistics.stdev(values) / len(values) ** 0.5
+    return statistics.mean(values), float(t.ppf((1 + level) / 2, len(values) - 1)) * standard_error
 
 
 def check_fits(net: nn.Module, split: Split) -> None:

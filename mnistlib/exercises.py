@@ -7,6 +7,7 @@ cases, what a ✓ stands for, and functions that make the common mistakes, each 
 
 import functools
 import math
+import statistics
 
 import torch
 from torch import nn
@@ -329,6 +330,50 @@ def check_precision_and_recall(function) -> None:
     true, said = torch.tensor([5, 5, 5, 5, 3, 3, 3, 8, 8, 8]), torch.tensor([5, 5, 3, 3, 5, 3, 3, 8, 8, 8])
     cases = [(true, said, 5), (true, said, 3), (true, said, 8)]
     check(function, right, cases, "right for three labels", mistakes)
+
+
+def check_interval(function) -> None:
+    """Notebook 06: the confidence interval of a mean."""
+
+    def right(accuracies, factor, deviation=statistics.stdev, root=0.5):
+        half_width = factor * deviation(accuracies) / len(accuracies) ** root
+        return statistics.mean(accuracies) - half_width, statistics.mean(accuracies) + half_width
+
+    mistakes = {
+        "That is where single runs fall; divide by the root of their number": functools.partial(right, root=0),
+        "Divide by the root of the number of runs, not by the number": functools.partial(right, root=1),
+        "Divide the squares by n - 1, as statistics.stdev does": functools.partial(right, deviation=statistics.pstdev),
+    }
+    cases = [([0.98, 0.99, 1.0], 4.3), ([0.991, 0.993, 0.992, 0.995, 0.99], 2.78), ([0.5, 0.7], 12.7)]
+    check(function, right, cases, "right for 3, 5 and 2 runs", mistakes)
+
+
+def check_seeds_needed(function) -> None:
+    """Notebook 06: how many seeds find a difference."""
+
+    def right(sd, difference, least=2, rounded=math.ceil, two=2):
+        return max(least, rounded(two * (2.8 * sd / difference) ** 2))
+
+    mistakes = {
+        "One run has no spread: at least 2": functools.partial(right, least=1),
+        "Round up: a part of a seed is a seed": functools.partial(right, rounded=round),
+        "Two methods vary, not one: 2 before the bracket": functools.partial(right, two=1),
+    }
+    check(function, right, [(0.07, 0.1), (0.07, 0.02), (0.1, 0.5), (0.3, 0.25)], "right for four pairs", mistakes)
+
+
+def check_never_predicted(function) -> None:
+    """Notebook 06: classes that a network never gives."""
+
+    def right(predictions, classes):
+        return [label for label in range(classes) if label not in predictions]
+
+    mistakes = {
+        "Those are the classes that do occur": lambda predictions, classes: sorted(set(predictions)),
+        "Count from 0 to classes - 1": lambda predictions, classes: [c for c in range(1, classes + 1) if c not in predictions],
+    }
+    cases = [([0, 2, 2, 4], 5), ([1, 1, 1], 3), ([0, 1], 2)]
+    check(function, right, cases, "right for three lists", mistakes)
 
 
 def check_roc_point(function) -> None:

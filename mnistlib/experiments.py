@@ -1,16 +1,11 @@
 """The networks compared: each trained with several seeds, its numbers kept in one JSON file. Introduced in notebook 05."""
 
-import json
 import math
-import multiprocessing
 import os
 import platform
 import re
-import shutil
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +18,9 @@ from tqdm.auto import tqdm
 from mnistlib.counting import layer_table
 from mnistlib.datasets import ImageDataset, load
 from mnistlib.evaluation import Evaluation, evaluate
-from mnistlib.files import DataError, atomic_write, check_writable
+from mnistlib.files import DataError, check_writable
 from mnistlib.networks import NETWORKS, find
+from mnistlib.runs import read_results, run_jobs, save_results, unfinished_beside
 from mnistlib.training import fit, pick_device
 
 VALID = 5_000  # training images kept to decide when to stop; the test set decides nothing
@@ -129,7 +125,7 @@ def compare(
     tasks = [task for task in tasks if task not in done]
     with (
         tqdm(total=len(tasks), desc="compare", unit="run", disable=not progress) as bar,
-        unfinished_beside(out if tasks else None) as folder,
+        unfinished_beside(out, needed=bool(tasks)) as folder,
     ):
         own = {task: {"checkpoint": folder and folder / f"{'-'.join(map(str, task))}.pt"} for task in tasks}
         work = partial(train_and_measure, dataset=dataset, epochs=epochs, device=device)
@@ -139,37 +135,6 @@ def compare(
             bar.set_postfix_str(f"{key}: {run['test accuracy']:.2%}")
             bar.update()
     return results
-
-
-def run_jobs(jobs: dict[tuple, Callable], workers: int) -> Iterator[tuple[tuple, object]]:
-    """Call each job; yield its key and result as they end. With several workers in processes, each with its share of threads."""
-    if workers == 1:
-        yield from ((key, job()) for key, job in jobs.items())
-        return
-    threads = max(1, torch.get_num_threads() // workers)
-    spawn = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and hang
-    with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        running = {pool.submit(job): key for key, job in jobs.items()}
-        try:
-            yield from ((running[future], future.result()) for future in as_completed(running))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def unfinished_beside(out):
-    """A folder beside a file of results for checkpoints of unfinished runs, removed when all are done; None without a file."""
-    if out is None:
-        yield None
-        return
-    folder = Path(out).with_name(Path(out).name + ".unfinished")
-    check_writable(folder)
-    try:
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def train_and_measure(
@@ -224,7 +189,7 @@ def read(name: str = "networks.json") -> dict:
     here = Path(__file__).parent
     for path in (here / "results" / name, here.parent / "results" / name):  # installed, or in the course's folder
         if path.is_file():
-            return read_results(path)
+            return read_results(path, _check_groups)
     raise DataError(f"the course has no results {name!r}. See the folder results/ of the course for those that there are.")
 
 
@@ -292,7 +257,7 @@ def _runs(group: dict) -> Iterator[tuple[str, dict]]:
 
 
 def _continued(path: Path, new: dict) -> dict:
-    old = read_results(path)
+    old = read_results(path, _check_groups)
     if "groups" not in old:
         raise DataError(f"{path} holds other results, not those of a comparison. Move it away, or write to another file.")
     for fact in ("what", "settings", "versions", "hardware"):
@@ -304,24 +269,11 @@ def _continued(path: Path, new: dict) -> dict:
     return old
 
 
-def read_results(path: Path) -> dict:
-    """What a file of results holds. Raises `DataError` when it is none, or damaged."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-        if "groups" in content:  # the other results of the course have none
-            _check_groups(content["groups"])
-        return content
-    except (OSError, ValueError, RecursionError) as error:  # RecursionError: brackets in brackets, by the thousand
-        raise DataError(f"{path} is no file of results, or it is damaged ({error}). Move it away, and it is made anew.") from None
-
-
-def _check_groups(groups: dict) -> None:
+def _check_groups(results: dict) -> None:
     """Raise ValueError unless each network has its facts and sound runs, and their mean and deviation are those stored."""
     place = "its groups"
     try:
-        for group, entries in groups.items():
+        for group, entries in results.get("groups", {}).items():  # the other results of the course have none
             for key, entry in entries.items():
                 place = f"{group}, {key}"
                 seeds = [run["seed"] for run in entry["runs"]]
@@ -355,10 +307,3 @@ def _is_sound(run: dict) -> bool:
 
 def _is_number(value) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e15  # neither NaN nor infinite
-
-
-def save_results(out, results: dict) -> None:
-    """Write results to a JSON file, whole or not at all; nothing when ``out`` is None."""
-    if out is not None:
-        with atomic_write(out) as file:
-            file.write((json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())

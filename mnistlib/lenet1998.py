@@ -75,10 +75,12 @@ class SparseC3(nn.Module):
     def __init__(self):
         super().__init__()
         pairs = [(j, i) for j, seen in enumerate(self.CONNECTIONS) for i in seen]
-        self.to_map, self.from_map = (list(side) for side in zip(*pairs, strict=True))
+        places = torch.tensor(pairs)
+        self.register_buffer("to_map", places[:, 0].clone(), persistent=False)  # as buffers they are where the weights are
+        self.register_buffer("from_map", places[:, 1].clone(), persistent=False)
         self.weight = nn.Parameter(torch.empty(len(pairs), 5, 5))
         self.bias = nn.Parameter(torch.zeros(16))
-        fan_in = torch.tensor([25 * len(self.CONNECTIONS[j]) for j in self.to_map])[:, None, None]
+        fan_in = torch.tensor([25 * len(self.CONNECTIONS[j]) for j, _ in pairs])[:, None, None]
         with torch.no_grad():
             self.weight.copy_((2 * torch.rand_like(self.weight) - 1) * 2.4 / fan_in)
 
@@ -87,7 +89,7 @@ class SparseC3(nn.Module):
 
     def dense_weight(self):
         """The kernels in the shape of a full convolution, ``[16, 6, 5, 5]``, zero where there is no connection."""
-        return self.weight.new_zeros(16, 6, 5, 5).index_put((torch.tensor(self.to_map), torch.tensor(self.from_map)), self.weight)
+        return self.weight.new_zeros(16, 6, 5, 5).index_put((self.to_map, self.from_map), self.weight)
 
 
 class RBFOutput(nn.Module):

@@ -1,9 +1,12 @@
 """One network on several datasets, with many seeds: the table of four datasets. Introduced in notebook 07."""
 
+import copy
 import os
 import platform
 import statistics
+import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,12 +22,14 @@ from mnistlib.augmentation import Augmentation
 from mnistlib.datasets import CLASSES, ImageDataset, load
 from mnistlib.ensembles import fit_seeds
 from mnistlib.evaluation import Evaluation, evaluate
-from mnistlib.experiments import Setting, read_results, run_jobs, save_results, unfinished_beside
+from mnistlib.experiments import Setting
 from mnistlib.files import DataError, check_writable
 from mnistlib.networks import NETWORKS
+from mnistlib.runs import read_results, run_jobs, save_results, unfinished_beside
 from mnistlib.training import check_settings, digest, pick_device, softmax_cross_entropy
 
 NETWORK = "lenet5-padded"
+ANSWERS_WITHIN = 30  # seconds; a cluster that does not is not there
 COMMAND = "python -m mnistlib sweep --datasets {}"
 PRESETS = {
     "published": Setting(
@@ -81,7 +86,8 @@ def sweep(
     and the test set is measured once, after the last epoch. A dataset that cannot be had leaves its cell empty, with the reason.
 
     On CUDA the seeds of a cell are trained at once (`fit_seeds`); elsewhere ``workers`` networks at a time, each in a process of
-    its own with its share of the threads. ``scheduler`` is the address of a Dask cluster that does the same tasks.
+    its own with its share of the threads. ``scheduler`` is the address of a Dask cluster that does the same tasks, one at a time in each
+    worker process: start workers with one thread each.
 
     With ``out``, each finished task is added to this JSON file, and what it holds is never computed again: a
     sweep that was stopped at any moment goes on where it was, an unfinished training at its last epoch
@@ -89,18 +95,21 @@ def sweep(
     were made in another way, and `DataError` when it cannot be read or written. Notebook 07.
     """
     presets = list(dict.fromkeys(presets))
-    if not set(presets) <= set(PRESETS) or not presets or seeds < 1 or workers < 1 or (epochs is not None and epochs < 1):
-        raise ValueError(
-            f"give presets out of {', '.join(PRESETS)}, and seeds, workers and epochs of at least 1; "
-            f"got presets {presets}, seeds={seeds}, workers={workers}, epochs={epochs}."
-        )
     datasets = list(datasets)
+    known = presets and set(presets) <= set(PRESETS)
+    if not datasets or not known or seeds < 1 or workers < 1 or (epochs is not None and epochs < 1):
+        raise ValueError(
+            f"give at least one dataset, presets out of {', '.join(PRESETS)}, and seeds, workers and epochs of at least 1; "
+            f"got {len(datasets)} datasets, presets {presets}, seeds={seeds}, workers={workers}, epochs={epochs}."
+        )
     for name in datasets:
         if isinstance(name, str) and name not in CLASSES:
             raise ValueError(f"unknown dataset {name!r}; the datasets are {', '.join(CLASSES)}.")
     if out is not None:
         check_writable(Path(out).parent)  # now, not after the first training
     results = read_results(Path(out)) if out is not None and Path(out).exists() else _new_results()
+    if "cells" not in results:
+        raise DataError(f"{out} holds other results, not those of a sweep. Move it away, or write to another file.")
     found, missing = _loaded(datasets)
     for preset in presets:
         for name in [*found, *missing]:
@@ -120,7 +129,7 @@ def sweep(
         check_settings(**checked, images=len(found[name].train))
     with (
         tqdm(total=sum(len(its_seeds) for *_, its_seeds in tasks), desc="sweep", unit="network", disable=not progress) as bar,
-        unfinished_beside(out if tasks and not scheduler else None) as folder,
+        unfinished_beside(None if scheduler else out, needed=bool(tasks)) as folder,
     ):
         jobs = {}
         for preset, name, its_seeds in tasks:
@@ -177,7 +186,8 @@ def reasons(results: dict) -> dict[str, str]:
 def confusion(results: dict, preset: str, name: str) -> pd.DataFrame:
     """How often each true class (row) was predicted as each class (column): test images, added up over the seeds."""
     counts = sum(np.array([row.split() for row in run["confusion"]], int) for run in results["cells"][preset][name]["runs"])
-    axes = {"index": pd.Index(CLASSES[name], name="true"), "columns": pd.Index(CLASSES[name], name="predicted")}
+    classes = CLASSES.get(name, range(len(counts)))  # of images of one's own the file has no names
+    axes = {"index": pd.Index(classes, name="true"), "columns": pd.Index(classes, name="predicted")}
     return pd.DataFrame(counts, **axes)
 
 
@@ -277,12 +287,23 @@ def _done_by_cluster(jobs: dict, found: dict, scheduler: str) -> Iterator[tuple[
     except ImportError:
         raise ValueError("--scheduler needs the package distributed: python -m pip install -e '.[cluster]'") from None
     try:
-        client = distributed.Client(scheduler, timeout=30, set_as_default=False)
+        client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {scheduler!r} ({error}). Start one, or leave --scheduler out.") from None
     with client:
-        data = {name: client.scatter(found[name], hash=False) for name in {task[1] for task in jobs}}
-        # A worker that dies takes its task with it; Dask gives the task to another, and the seed makes the same numbers.
-        running = {client.submit(train_and_measure, data[task[1]], *job, pure=False): task for task, job in jobs.items()}
-        for future in distributed.as_completed(list(running)):
+        # As tasks, not scattered: what only a worker holds dies with it, and the scheduler keeps the tasks. A worker that dies
+        # takes what it was doing with it; Dask gives that to another, and the seed makes the same numbers.
+        with warnings.catch_warnings(action="ignore"):  # that the images are large
+            data = {name: client.submit(copy.copy, found[name], pure=False) for name in {task[1] for task in jobs}}
+        running = {client.submit(_alone, data[task[1]], *job, pure=False): task for task, job in jobs.items()}
+        for future in distributed.as_completed(list(running), loop=client.loop):
             yield running[future], future.result()
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _alone(dataset: ImageDataset, *job) -> list[dict]:
+    """`train_and_measure` in a cluster's worker, whose threads share PyTorch's random numbers: two at once would mix theirs."""
+    with _one_at_a_time:
+        return train_and_measure(dataset, *job)

@@ -1,6 +1,7 @@
 """Fit one network: a loop that fits on a screen. Introduced in notebook 03, which first writes it by hand."""
 
 import math
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -91,7 +93,8 @@ def fit(
 
     With ``checkpoint``, the path of a file, the whole state is written there after each epoch. A training that was stopped at
     any moment, called again with a new ``net``, goes on from there, and on the same machine ends with the same weights, bit
-    for bit; one that is finished is not done again.
+    for bit; one that is finished is not done again. The weights of the new ``net`` do not count. A function, such as a loss
+    of your own, is known by its name: when you change it, name another checkpoint.
 
     Raises ValueError for settings or images that cannot be trained with and for a checkpoint of another training, before the
     first step, FloatingPointError when the loss stops being a number, and `DataError` when a checkpoint is damaged or cannot
@@ -106,13 +109,15 @@ def fit(
         if split is not None:
             check_fits(net, split)
     check_settings(epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, images=len(train))
+    epochs, batch_size, lr, schedule, patience = map(_plain, (epochs, batch_size, lr, schedule, patience))
 
     device = pick_device(device)
     net.to(device)
     train = train.to(device)
     steps = epochs * math.ceil(len(train) / batch_size)
     order = torch.Generator().manual_seed(seed)
-    about = describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, patience, train, valid, device)
+    about = {"network": structure(net)}
+    about |= describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, patience, train, valid, device)
     optimizer = optimizer(net.parameters(), lr=lr)
     scheduler = make_scheduler(schedule, optimizer, lr, steps, steps // epochs)
 
@@ -203,7 +208,7 @@ def describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, p
         "seed": seed,
         "optimizer": _name(optimizer),
         "loss": _name(loss),
-        "augment": repr(augment),
+        "augment": _name(augment),
         "patience": patience,
         "training images": digest(train),
         "validation images": None if valid is None else digest(valid),
@@ -211,10 +216,26 @@ def describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, p
     }
 
 
-def _name(function: Callable) -> str:
+def _name(function: Callable | None) -> str:
     if isinstance(function, partial):
-        return f"{_name(function.func)} with {function.keywords}"
-    return getattr(function, "__qualname__", repr(function))
+        options = {**dict(enumerate(function.args)), **function.keywords}
+        return f"{_name(function.func)} with {_without_address(options)}"
+    return getattr(function, "__qualname__", _without_address(function))
+
+
+def _without_address(value) -> str:
+    """Its text, less the place in memory that some objects show: it is another at each start."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def structure(net: nn.Module) -> str:
+    """A network's layers in few words: its class, and a checksum (CRC-32) of all that PyTorch prints of it."""
+    return f"{type(net).__name__} with the checksum {zlib.crc32(_without_address(net).encode()):08x}"
+
+
+def _plain(value):
+    """NumPy's numbers as Python's: a checkpoint that cannot run code holds no others."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def digest(split: Split) -> str:

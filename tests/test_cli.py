@@ -113,7 +113,7 @@ def test_words_it_does_not_know_exit_with_2_and_the_usage(arguments, capsys):
     assert "usage: python -m mnistlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "doctor", "data", "train", "compare", "tfrecords", "report", "pictures"])
+@pytest.mark.parametrize("command", ["", "doctor", "data", "train", "compare", "sweep", "tfrecords", "report", "pictures"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         run(*filter(None, [command]), "--help")

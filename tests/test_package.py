@@ -14,6 +14,7 @@ LEVELS = {  # a module imports only modules of a lower level
     "augmentation": 0,
     "checks": 0,
     "files": 0,
+    "runs": 1,
     "datasets": 1,
     "lenet1998": 1,
     "networks": 2,
