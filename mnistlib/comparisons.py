@@ -88,7 +88,8 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
     mistakes = {name: table.to_numpy() * ~np.eye(len(table), dtype=bool) for name, table in tables.items()}
     most = max(1, max(int(counts.max()) for counts in mistakes.values()))
     rows = math.ceil(len(tables) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 2.45 * rows), squeeze=False)
+    long = max(len(str(label)) for table in tables.values() for label in table.index) > 2
+    figure, axes = plt.subplots(rows, columns, figsize=(9, (9.8 / columns + 0.4 * long) * rows), squeeze=False)
     for axis, (name, counts) in zip(axes.flat, mistakes.items(), strict=False):
         fifth = np.sort(counts, axis=None)[-5]
         numbers = np.where((counts >= fifth) & (counts > 0), counts.astype(str), "")
@@ -109,6 +110,7 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
             ax=axis,
         )
         axis.tick_params(left=False, bottom=False, labelrotation=0, labelsize=9)
+        axis.tick_params(axis="x", labelrotation=90 if max(map(len, map(str, labels))) > 2 else 0)
         axis.set_title(f"{_in_lines(name)}\n{counts.sum():,} mistakes", fontsize=9)
     for axis in axes.flat[len(tables) :]:
         axis.axis("off")
@@ -136,7 +138,7 @@ def spread(groups: Mapping[str, Sequence[float]]) -> Figure:
 @styled
 def one_of_each(datasets: Mapping[str, Split | None]) -> Figure:
     """A row a dataset, an image a class, with its name; instead of a dataset that is None how to get it. Notebook 07."""
-    figure, axes = plt.subplots(len(datasets), 10, figsize=(9, 1.25 * len(datasets)), squeeze=False)
+    figure, axes = plt.subplots(len(datasets), 10, figsize=(9, 1.15 * len(datasets)), squeeze=False)
     for row, (name, split) in zip(axes, datasets.items(), strict=True):
         for label, axis in enumerate(row):
             axis.axis("off")
@@ -145,8 +147,8 @@ def one_of_each(datasets: Mapping[str, Split | None]) -> Figure:
                 axis.imshow(split.images[first, 0], cmap="gray_r", vmin=0, vmax=255)
                 axis.set_title(split.classes[label].replace("/", "/\n").replace("Ankle ", "Ankle\n"), fontsize=9, pad=3)
         row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=10)
-        if split is None:
-            row[0].text(0, 0.5, _absent(name), transform=row[0].transAxes, va="center", fontsize=10)
+        if split is None:  # the line may go over all ten places, and must not make the first of them wide
+            row[0].text(0, 0.5, _absent(name), transform=row[0].transAxes, va="center", fontsize=10).set_in_layout(False)
     return figure
 
 
@@ -170,7 +172,7 @@ def beside_published(table: pd.DataFrame) -> Figure:
                 axis.errorbar(mean, row + shift, xerr=half_width, fmt=marker, color=color, capsize=4, elinewidth=2)
     axis.plot([], [], "o", color=BLUE, label="ours")
     axis.plot([], [], "s", color=ORANGE, label="published")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2, frameon=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2, frameon=False)
     axis.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy, %")
     axis.grid(axis="x", color="#DDDDDD")
     return figure

@@ -6,6 +6,7 @@ cases, what a ✓ stands for, and functions that make the common mistakes, each 
 """
 
 import functools
+import itertools
 import math
 import statistics
 
@@ -374,6 +375,58 @@ def check_never_predicted(function) -> None:
     }
     cases = [([0, 2, 2, 4], 5), ([1, 1, 1], 3), ([0, 1], 2)]
     check(function, right, cases, "right for three lists", mistakes)
+
+
+def check_recalls(function) -> None:
+    """Notebook 07: the share of each class that was found."""
+
+    def right(confusion):
+        return [row[label] / sum(row) for label, row in enumerate(confusion)]
+
+    mistakes = {
+        "That is precision: divide by the row's sum, not the column's": lambda confusion: [
+            column[label] / sum(column) for label, column in enumerate(zip(*confusion, strict=True))
+        ],
+        "Divide by the images of the class, not by all images": lambda confusion: [
+            row[label] / sum(map(sum, confusion)) for label, row in enumerate(confusion)
+        ],
+    }
+    cases = [([[8, 2], [1, 9]],), ([[3, 1, 0], [2, 6, 2], [0, 0, 5]],)]
+    check(function, right, cases, "right for two and for three classes", mistakes)
+
+
+def check_most_confused(function) -> None:
+    """Notebook 07: the two classes that are mixed up most."""
+
+    def right(confusion, total=lambda confusion, i, j: confusion[i][j] + confusion[j][i]):
+        return max(itertools.combinations(range(len(confusion)), 2), key=lambda pair: total(confusion, *pair))
+
+    mistakes = {
+        "Add both directions": functools.partial(right, total=lambda confusion, i, j: confusion[i][j]),
+        "The smaller number comes first": lambda confusion: right(confusion)[::-1],
+        "The diagonal counts right answers": lambda confusion: (
+            (max(range(len(confusion)), key=lambda label: confusion[label][label]),) * 2
+        ),
+    }
+    cases = [([[5, 1, 2], [0, 6, 1], [3, 2, 4]],), ([[9, 3, 2, 0], [0, 8, 0, 0], [2, 0, 7, 1], [0, 1, 1, 6]],)]
+    check(function, right, cases, "right for three and for four classes", mistakes)
+
+
+def check_writer_split(function) -> None:
+    """Notebook 07: nobody's hand on both sides."""
+
+    def right(writers, kept):
+        train = [place for place, writer in enumerate(writers) if writer not in kept]
+        return train, [place for place, writer in enumerate(writers) if writer in kept]
+
+    mistakes = {
+        "The places to train on come first": lambda writers, kept: right(writers, kept)[::-1],
+        "Give the places of the digits, not their writers": lambda writers, kept: tuple(
+            [writers[place] for place in side] for side in right(writers, kept)
+        ),
+    }
+    cases = [([7, 7, 3, 5], {7}), ([1, 2, 3, 2, 1], {2, 9}), ([4, 4], {5})]
+    check(function, right, cases, "right for three lists of writers", mistakes)
 
 
 def check_roc_point(function) -> None:

@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from mnistlib import comparisons, diagrams, experiments, hiragana, plots
+from mnistlib import comparisons, diagrams, experiments, hiragana, plots, sweeps
 from mnistlib.counting import layer_table
-from mnistlib.datasets import ImageDataset, load
+from mnistlib.datasets import ImageDataset, load, sample
 from mnistlib.evaluation import confusion_table, evaluate
 from mnistlib.networks import NETWORKS, build
 from mnistlib.training import fit
@@ -40,6 +40,7 @@ def _figures(mnist: ImageDataset) -> Iterator[tuple[str, Figure]]:
     yield "layer_table", plots.table(layer_table(build("lenet5", seed=0), NETWORKS["lenet5"].input_size))
     yield from _of_one_training(mnist)
     yield "feature_maps", tower_maps(mnist)
+    yield from _of_fashion(sample("FashionMNIST"))
     yield from _of_results(mnist)
 
 
@@ -67,6 +68,15 @@ def tower_maps(mnist: ImageDataset) -> Figure:
     return plots.image_table(torch.cat([F.interpolate(means, 14), maps / maps.max()], dim=1), list(mnist.classes), columns)
 
 
+def _of_fashion(fashion: ImageDataset) -> Iterator[tuple[str, Figure]]:
+    """LeNet-5 after ten epochs of the 2,000 pieces of clothing that come with the course, as in notebook 07."""
+    net = build("lenet5-padded", seed=0)
+    fit(net, fashion.train, epochs=10, lr=0.005, seed=0, device="cpu")
+    yield "fashionmnist_predictions", plots.predictions(fashion.test, evaluate(net, fashion.test))
+    means = plots.class_means(fashion.train)
+    yield "fashionmnist_means", plots.image_grid(means, [f"mean\n{name}" for name in fashion.classes])
+
+
 def _of_results(mnist: ImageDataset) -> Iterator[tuple[str, Figure]]:
     """All networks, from the long run that is stored."""
     results = experiments.read()
@@ -77,3 +87,4 @@ def _of_results(mnist: ImageDataset) -> Iterator[tuple[str, Figure]]:
     yield "networks_accuracy", comparisons.accuracy_against_parameters(experiments.table(results, "published"))
     yield "networks_curves", comparisons.learning_curves({name: run["validation accuracy"] for name, run in first.items()})
     yield "networks_confusion", comparisons.confusions(tables)
+    yield "four_datasets", comparisons.beside_published(sweeps.table(experiments.read("four_datasets.json"), "modern"))

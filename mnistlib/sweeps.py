@@ -86,8 +86,8 @@ def sweep(
     and the test set is measured once, after the last epoch. A dataset that cannot be had leaves its cell empty, with the reason.
 
     On CUDA the seeds of a cell are trained at once (`fit_seeds`); elsewhere ``workers`` networks at a time, each in a process of
-    its own with its share of the threads. ``scheduler`` is the address of a Dask cluster that does the same tasks, one at a time in each
-    worker process: start workers with one thread each.
+    its own with its share of the threads. ``scheduler`` is the address of a Dask cluster that does the same tasks, one at a time
+    in each worker process: start its workers with one thread each.
 
     With ``out``, each finished task is added to this JSON file, and what it holds is never computed again: a
     sweep that was stopped at any moment goes on where it was, an unfinished training at its last epoch

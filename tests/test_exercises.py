@@ -7,6 +7,8 @@ import inspect
 import math
 import random
 import re
+import statistics as stats
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,10 @@ def defined(path):
     namespace = {}
     exec(compile(module, path.name, "exec"), namespace)
     return {name: namespace[name] for name, _ in signatures(path)}
+
+
+def _pairs(confusion):
+    return list(combinations(range(len(confusion)), 2))
 
 
 SOLVED = {name: function for path in tool.solutions() for name, function in defined(path).items()}
@@ -381,6 +387,46 @@ WRONG = {  # exercise: wrong answers, each with words that the check must say ab
         (lambda a, b: min(1, 2 * sum(math.comb(a + b, k) for k in range(a + 1)) / 2 ** (a + b)), "expected 0.109375, got 1"),
         (lambda a, b: min(1, 2 * sum(math.comb(a + b, k) for k in range(min(a, b))) / 2 ** (a + b)), "got 0.0214844"),
         (lambda a, b: math.erfc(abs(a - b) / (2 * (a + b)) ** 0.5), "expected 0.109375, got 0.0577"),
+    ],
+    "interval": [
+        (lambda a, f: (stats.mean(a) - f * stats.stdev(a), stats.mean(a) + f * stats.stdev(a)), "divide by the root"),
+        (lambda a, f: tuple(stats.mean(a) + s * f * stats.stdev(a) / len(a) for s in (-1, 1)), "not by the number"),
+        (lambda a, f: tuple(stats.mean(a) + s * f * stats.pstdev(a) / len(a) ** 0.5 for s in (-1, 1)), "by n - 1"),
+        (lambda a, f: tuple(stats.mean(a) + s * 1.96 * stats.stdev(a) / len(a) ** 0.5 for s in (-1, 1)), "expected"),
+        (lambda a, f: (min(a), max(a)), "expected"),
+    ],
+    "seeds_needed": [
+        (lambda sd, d: math.ceil(2 * (2.8 * sd / d) ** 2), "at least 2"),
+        (lambda sd, d: max(2, round(2 * (2.8 * sd / d) ** 2)), "Round up"),
+        (lambda sd, d: max(2, math.ceil((2.8 * sd / d) ** 2)), "Two methods vary"),
+        (lambda sd, d: max(2, math.ceil(2 * 2.8 * sd / d)), "expected 8, got 4"),
+    ],
+    "never_predicted": [
+        (lambda predictions, classes: sorted(set(predictions)), "that do occur"),
+        (lambda predictions, classes: [c for c in range(1, classes + 1) if c not in predictions], "Count from 0"),
+        (lambda predictions, classes: len(set(range(classes)) - set(predictions)), "expected"),
+    ],
+    "recalls": [
+        (lambda c: [column[i] / sum(column) for i, column in enumerate(zip(*c, strict=True))], "That is precision"),
+        (lambda c: [row[i] / sum(map(sum, c)) for i, row in enumerate(c)], "not by all images"),
+        (lambda c: sum(row[i] for i, row in enumerate(c)) / sum(map(sum, c)), "expected"),
+    ],
+    "most_confused": [
+        (lambda c: max(_pairs(c), key=lambda pair: c[pair[0]][pair[1]]), "Add both directions"),
+        (
+            lambda c: max(_pairs(c), key=lambda pair: c[pair[0]][pair[1]] + c[pair[1]][pair[0]])[::-1],
+            "smaller number comes first",
+        ),
+        (lambda c: (max(range(len(c)), key=lambda i: c[i][i]),) * 2, "The diagonal"),
+        (lambda c: min(_pairs(c), key=lambda pair: c[pair[0]][pair[1]] + c[pair[1]][pair[0]]), "expected (0, 2)"),
+    ],
+    "writer_split": [
+        (
+            lambda w, kept: ([i for i, x in enumerate(w) if x in kept], [i for i, x in enumerate(w) if x not in kept]),
+            "come first",
+        ),
+        (lambda w, kept: ([x for x in w if x not in kept], [x for x in w if x in kept]), "not their writers"),
+        (lambda w, kept: (list(range(len(w) // 2)), list(range(len(w) // 2, len(w)))), "expected"),
     ],
     "expected_by_chance": [
         (lambda networks, level: networks * (networks - 1) * level, "Each pair was counted twice"),
