@@ -173,7 +173,7 @@ def _fit_stacked(nets, seeds, train, valid, device, checkpoint, progress, *, epo
         net.to(device).train()
     weights, buffers = stack_module_state(nets)
     steps_an_epoch = math.ceil(len(train) / batch_size)
-    about = {
+    about = checkpoint is not None and {
         "network": structure(nets[0]),
         **describe(epochs, batch_size, lr, schedule, seeds, **parts, patience=None, train=train, valid=valid, device=device),
         "stacked": True,

@@ -116,8 +116,10 @@ def fit(
     train = train.to(device)
     steps = epochs * math.ceil(len(train) / batch_size)
     order = torch.Generator().manual_seed(seed)
-    about = {"network": structure(net)}
-    about |= describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, patience, train, valid, device)
+    about = checkpoint is not None and {  # what must be the same to go on with it
+        "network": structure(net),
+        **describe(epochs, batch_size, lr, schedule, seed, optimizer, loss, augment, patience, train, valid, device),
+    }
     optimizer = optimizer(net.parameters(), lr=lr)
     scheduler = make_scheduler(schedule, optimizer, lr, steps, steps // epochs)
 
