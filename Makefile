@@ -3,7 +3,7 @@
 
 PYTHON = python3
 VENV = .venv
-# Further options for lab, test, notebooks and site, as in: make lab ARGS=--no-browser
+# Further options for lab, test, notebooks, site and bench, as in: make lab ARGS=--no-browser
 ARGS =
 
 # Paths are relative, and modules are run with `python -m`: so the folder's name may hold spaces.
@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lab test notebooks pictures weights site clean
+.PHONY: help setup lab test notebooks pictures weights site bench clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ weights: setup  ## train the LeNet-5 that comes with the course again
 site: setup  ## build the website in build/site from the stored notebooks, and check its pages
 	$(RUN) -m pip install --quiet -r site/requirements.txt
 	$(RUN) tools/website.py $(ARGS)
+
+bench: setup  ## measure how fast the course is, against other ways and against the machine; ten minutes
+	$(RUN) benchmarks/bench.py $(ARGS)
 
 clean:  ## remove the environment and what tools leave behind
 	@if test -e $(VENV)/pyvenv.cfg || test -e $(UNFINISHED); then rm -rf $(VENV); fi
