@@ -562,7 +562,7 @@ def test_results_with_a_fault_are_refused_and_the_fault_is_named(comparison, wha
         compare()
     assert last == "groups" or "published" in str(caught.value) or "other" in str(caught.value)
     with pytest.raises(DataError):
-        experiments.read_results(path)
+        experiments.read_results(path, experiments._check_groups)
 
 
 @pytest.mark.parametrize(
