@@ -135,8 +135,10 @@ def fit(
             start = time.perf_counter()
             net.train()
             # Losses and hits stay on the device: asking for them at each step would make a GPU wait.
-            losses, correct = [], torch.zeros((), dtype=torch.int64, device=device)
-            for images, labels in train.batches(batch_size, order):
+            # In one tensor: thousands of small ones among the large ones that come and go would break up the memory.
+            losses = torch.empty(steps // epochs, device=device)
+            correct = torch.zeros((), dtype=torch.int64, device=device)
+            for step, (images, labels) in enumerate(train.batches(batch_size, order)):
                 if augment:
                     images = augment(images, order)
                 logits = net(images)
@@ -146,10 +148,10 @@ def fit(
                 optimizer.step()
                 if scheduler:
                     scheduler.step()
-                losses.append(batch_loss.detach())
+                losses[step] = batch_loss.detach()
                 correct += (logits.argmax(1) == labels).sum()
                 bar.update()
-            record_epoch(history, torch.stack(losses), correct.item(), len(train), batch_size)
+            record_epoch(history, losses, correct.item(), len(train), batch_size)
             if valid is not None:
                 measured = evaluate(net, valid)
                 history.valid_loss.append(measured.loss)
