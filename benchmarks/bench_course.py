@@ -16,6 +16,10 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SLOWEST = 5
+IMPORTS = {
+    "import mnistlib": "import mnistlib",
+    "and load, build, fit, evaluate": "mnistlib.load, mnistlib.build, mnistlib.fit, mnistlib.evaluate",
+}
 
 
 def measure(quick: bool = False) -> dict:
@@ -29,25 +33,17 @@ def measure(quick: bool = False) -> dict:
             print(f"  {path.name}: {notebooks[path.name]['cells']:.1f} s", flush=True)
     cells.sort(key=lambda cell: -cell["seconds"])
     turns = 2 if quick else 5
-    imports = {
-        "import mnistlib": "import mnistlib",
-        "and load, build, fit, evaluate": "import mnistlib\nmnistlib.load, mnistlib.build, mnistlib.fit, mnistlib.evaluate",
-        "and each of its names": "import mnistlib\nfor name in mnistlib.__all__: getattr(mnistlib, name)",
-    }
-    beyond = {name: [] for name in imports}
-    for _ in range(turns):
-        for name, code in imports.items():
-            beyond[name].append(seconds_beyond("import torch", code))
+    beyond = [seconds_beyond_torch() for _ in range(turns)]
     parts = ("start-up", "imports", "cells")
     return {
         "what": "each lesson run once from top to bottom in a kernel of its own, without writing it; start-up: of the kernel, "
         "and its end; imports: what the notebook imports, and the names of mnistlib that it uses, before its first cell; "
         f"medians of {turns} turns of what imports add to a Python that has imported torch",
-        "seconds": {part: sum(notebook[part] for notebook in notebooks.values()) for part in parts},
+        "seconds of all": {part: sum(notebook[part] for notebook in notebooks.values()) for part in parts},
         "all seconds": sum(notebook[part] for notebook in notebooks.values() for part in parts),
         "notebooks": notebooks,
         "slowest cells": cells[:SLOWEST],
-        "seconds beyond torch": {name: statistics.median(values) for name, values in beyond.items()},
+        "seconds beyond torch": {name: statistics.median(each[name] for each in beyond) for name in IMPORTS},
     }
 
 
@@ -90,11 +86,14 @@ def imports_of(notebook) -> str:
     return "\n".join([*dict.fromkeys(lines), *(f"mnistlib.{name}" for name in sorted(names))])
 
 
-def seconds_beyond(first: str, then: str) -> float:
-    """How long ``then`` takes in a new Python that has run ``first``."""
-    code = f"import time\n{first}\nstart = time.perf_counter()\n{then}\nprint(time.perf_counter() - start)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=NOTEBOOKS.parent)
-    return float(done.stdout)
+def seconds_beyond_torch() -> dict[str, float]:
+    """How long the imports take, from the first on, in a new Python that has imported torch."""
+    lines = ["import time, torch", "start = time.perf_counter()"]
+    for code in IMPORTS.values():
+        lines += [code, "print(time.perf_counter() - start)"]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=NOTEBOOKS.parent)
+    return dict(zip(IMPORTS, map(float, done.stdout.split()), strict=True))
 
 
 def rows(part: dict) -> list[tuple[str, str, str]]:
@@ -102,7 +101,11 @@ def rows(part: dict) -> list[tuple[str, str, str]]:
     beyond = part["seconds beyond torch"]
     return [
         (f"all {len(part['notebooks'])} lessons, one after the other", f"{part['all seconds']:.0f} s", "at most 180 s"),
-        ("of that start-up of the kernels and imports", f"{part['seconds']['start-up'] + part['seconds']['imports']:.0f} s", ""),
+        (
+            "of that start-up of the kernels and imports",
+            f"{part['seconds of all']['start-up'] + part['seconds of all']['imports']:.0f} s",
+            "",
+        ),
         (f"the slowest cell (notebook {slowest['notebook'][:2]})", f"{slowest['seconds']:.1f} s", "at most 30 s"),
         (
             "`import mnistlib` beyond torch itself; with `load`, `build`, `fit` and `evaluate`",

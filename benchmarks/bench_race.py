@@ -22,16 +22,16 @@ import mnistlib
 from mnistlib.runs import run_jobs
 
 NETWORK = "lenet5-padded"  # the quicker of the two LeNet-5s of today: its C5 is a linear layer
-# Chosen with `python benchmarks/bench_race.py` on 5,000 validation images, the other 55,000 to learn from, three seeds each,
-# as the quickest training within a standard error (0.14 points) of the best. Mean accuracy in %, standard deviation in points:
-#   2 epochs, batch  64: lr 0.005 98.89 ± 0.05, 0.01 98.95 ± 0.08, 0.015 98.83 ± 0.06
-#   2 epochs, batch  96: lr 0.005 98.81 ± 0.11, 0.01 98.85 ± 0.14, 0.015 98.89 ± 0.04 (with ten seeds 98.87 ± 0.11)
-#   2 epochs, batch 128: lr 0.005 98.69 ± 0.08, 0.01 98.85 ± 0.01 (with ten 98.82 ± 0.12), 0.015 98.78 ± 0.02
-#   3 epochs, batch 128: lr 0.005 98.94 ± 0.00, 0.01 98.98 ± 0.05
-#   3 epochs, batch 256: lr 0.005 98.69 ± 0.15, 0.01 98.89 ± 0.08, 0.015 98.94 ± 0.07
-#   4 epochs, batch 256: lr 0.01  99.00 ± 0.08, 0.015 99.03 ± 0.01
-# An epoch takes 3.1 s with batches of 64 on two cores, 2.8 s with 96, 2.4 s with 128, and 2.2 s with 256.
-SETTINGS = {"epochs": 2, "batch_size": 64, "lr": 0.01}
+# Chosen with `python benchmarks/bench_race.py` on 5,000 validation images, the other 55,000 to learn from, six seeds each, as
+# the best of those that take at most six seconds on two cores. Mean accuracy in %, standard deviation in points:
+#   2 epochs, batch  64: smoothing 0 98.89 ± 0.14, 0.05 99.01 ± 0.08, 0.1 99.05 ± 0.03
+#   2 epochs, batch  96: smoothing 0 98.85 ± 0.16, 0.05 99.03 ± 0.09, 0.1 99.05 ± 0.11; lr 0.015, smoothing 0.05 98.98 ± 0.16
+#   2 epochs, batch 128: smoothing 0 98.83 ± 0.08, 0.05 99.04 ± 0.11, 0.1 99.01 ± 0.12; lr 0.015, smoothing 0.05 98.96 ± 0.10
+#   3 epochs, smoothing 0.05: batch 128 99.16 ± 0.06, batch 256 99.06 ± 0.11
+# An epoch takes 3.2 s with batches of 64 on two cores, 2.6 s with 96, 2.5 s with 128, and 2.2 s with 256. No better: SGD with
+# Nesterov momentum, NAdam, RAdam, AdamW, another beta2, He's or orthogonal first weights.
+SETTINGS = {"epochs": 2, "batch_size": 96, "lr": 0.01}
+SMOOTHING = 0.1  # the right answer of a training image counts 90 %, and all ten share the rest (label smoothing)
 GOAL = 0.99
 
 
@@ -41,7 +41,8 @@ def measure(quick: bool = False) -> dict:
     goal = 0.3 if quick else GOAL
     mnist = mnistlib.load("MNIST")
     train, test = mnist.train.take(images), mnist.test.take(min(images, 10_000))
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MNISTLIB_DATA=folder):
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MNISTLIB_DATA=folder), torch.random.fork_rng():
+        torch.manual_seed(1)  # the official example's own
         root = mnistlib.fetch("MNIST")
         racers = {"the usual way": usual_way(root, images), "PyTorch's official example": official_example(root, images, goal)}
         runs, seen = [], {name: [] for name in racers}
@@ -67,7 +68,7 @@ def measure(quick: bool = False) -> dict:
         "goal": goal,
         "fit": {
             "network": NETWORK,
-            "settings": SETTINGS,
+            "settings": SETTINGS | {"label smoothing": SMOOTHING},
             "seconds": seconds,
             "images a second": speed,
             "seeds above the goal": sum(run["test accuracy"] > goal for run in runs),
@@ -80,15 +81,19 @@ def measure(quick: bool = False) -> dict:
 def ours(train, test, seed: int) -> dict:
     start = time.perf_counter()
     net = mnistlib.build(NETWORK, seed=seed)
-    history = mnistlib.fit(net, train, seed=seed, device="cpu", progress=False, **SETTINGS)
+    history = mnistlib.fit(net, train, loss=smoothed(SMOOTHING), seed=seed, device="cpu", progress=False, **SETTINGS)
     accuracy = mnistlib.evaluate(net, test).accuracy
     seconds = time.perf_counter() - start
     speed = len(train) * len(history.seconds) / sum(history.seconds)
     return {"seed": seed, "test accuracy": accuracy, "seconds": seconds, "images a second": speed}
 
 
+def smoothed(smoothing: float) -> nn.Module:
+    return nn.CrossEntropyLoss(label_smoothing=smoothing)
+
+
 def usual_way(root, images: int) -> Iterator[dict]:
-    """The same network, epochs and schedule, with torchvision's dataset, a DataLoader and a plain loop, as tutorials have it."""
+    """The same network, epochs, loss and schedule, with torchvision's dataset, a DataLoader, a plain loop: as tutorials do."""
     dataset = partial(torchvision.datasets.MNIST, root, transform=transforms.ToTensor())
     loader = DataLoader(Subset(dataset(train=True), range(images)), batch_size=SETTINGS["batch_size"], shuffle=True)
     test_loader = DataLoader(Subset(dataset(train=False), range(min(images, 10_000))), batch_size=1000)
@@ -96,10 +101,8 @@ def usual_way(root, images: int) -> Iterator[dict]:
     optimizer = torch.optim.Adam(net.parameters(), lr=SETTINGS["lr"])
     steps = SETTINGS["epochs"] * len(loader)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, SETTINGS["lr"], total_steps=steps)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for epoch in range(1, SETTINGS["epochs"] + 1):
-            yield from train_in_parts(net, loader, optimizer, nn.CrossEntropyLoss(), epoch, each_step=scheduler.step)
+    for epoch in range(1, SETTINGS["epochs"] + 1):
+        yield from train_in_parts(net, loader, optimizer, smoothed(SMOOTHING), epoch, each_step=scheduler.step)
     yield evaluation(net, test_loader, SETTINGS["epochs"])
 
 
@@ -190,25 +193,24 @@ def rows(part: dict) -> list[tuple[str, str, str]]:
 
 # How SETTINGS were chosen
 
-# Epochs, batch sizes and peaks of the learning rate.
+# Epochs, batch sizes, peaks of the learning rate, label smoothing.
 CANDIDATES = [
-    *((2, size, lr) for size in (64, 96, 128) for lr in (0.005, 0.01, 0.015)),
-    *((3, size, lr) for size in (128, 256) for lr in (0.005, 0.01)),
-    (3, 256, 0.015),
-    *((4, 256, lr) for lr in (0.01, 0.015)),
+    *((2, size, 0.01, smoothing) for size in (64, 96, 128) for smoothing in (0.0, 0.05, 0.1)),
+    *((2, size, 0.015, 0.05) for size in (96, 128)),
+    *((3, size, 0.01, 0.05) for size in (128, 256)),
 ]
 
 
-def try_out(epochs: int, batch_size: int, lr: float, seed: int) -> tuple[float, float]:
+def try_out(epochs: int, batch_size: int, lr: float, smoothing: float, seed: int) -> tuple[float, float]:
     """Validation accuracy and seconds of a training on the other 55,000 training images, on one thread."""
     train, valid = mnistlib.load("MNIST").train.split(55_000, 5_000, seed=0)
     net = mnistlib.build(NETWORK, seed=seed)
-    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "loss": smoothed(smoothing)}
     history = mnistlib.fit(net, train, seed=seed, device="cpu", progress=False, **settings)
     return mnistlib.evaluate(net, valid).accuracy, sum(history.seconds)
 
 
-def choose(seeds: int = 3) -> None:
+def choose(seeds: int = 6) -> None:
     jobs = {(*candidate, seed): partial(try_out, *candidate, seed) for candidate in CANDIDATES for seed in range(seeds)}
     found = {}
     for key, measured in run_jobs(jobs, workers=torch.get_num_threads()):

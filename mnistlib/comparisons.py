@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
@@ -87,28 +86,22 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
         raise ValueError("tables must hold at least one confusion table.")
     mistakes = {name: table.to_numpy() * ~np.eye(len(table), dtype=bool) for name, table in tables.items()}
     most = max(1, max(int(counts.max()) for counts in mistakes.values()))
+    norm = PowerNorm(0.5, 0, most)  # a root, so that a few mistakes show beside many
     rows = math.ceil(len(tables) / columns)
     long = max(len(str(label)) for table in tables.values() for label in table.index) > 2
     figure, axes = plt.subplots(rows, columns, figsize=(9, (9.8 / columns + 0.4 * long) * rows), squeeze=False)
     for axis, (name, counts) in zip(axes.flat, mistakes.items(), strict=False):
-        fifth = np.sort(counts, axis=None)[-5]
-        numbers = np.where((counts >= fifth) & (counts > 0), counts.astype(str), "")
+        axis.pcolormesh(counts, cmap="Blues", norm=norm, linewidth=0.3, edgecolor="#DDDDDD")
+        fifth = max(1, np.sort(counts, axis=None)[-5])
+        for true, predicted in np.argwhere(counts >= fifth):
+            count = counts[true, predicted]
+            color = "white" if norm(count) > 0.6 else "#262626"
+            axis.text(predicted + 0.5, true + 0.5, count, fontsize=9, color=color, ha="center", va="center")
         labels = tables[name].index
-        sns.heatmap(
-            counts,
-            annot=numbers,
-            fmt="",
-            cmap="Blues",
-            norm=PowerNorm(0.5, 0, most),  # a root, so that a few mistakes show beside many
-            cbar=False,
-            square=True,
-            linewidths=0.3,
-            linecolor="#DDDDDD",
-            annot_kws={"fontsize": 9},
-            xticklabels=labels,
-            yticklabels=labels,
-            ax=axis,
-        )
+        middles = np.arange(len(labels)) + 0.5
+        axis.set(xticks=middles, xticklabels=labels, yticks=middles, yticklabels=labels, aspect="equal")
+        axis.invert_yaxis()
+        axis.spines[:].set_visible(False)
         axis.tick_params(left=False, bottom=False, labelrotation=0, labelsize=9)
         axis.tick_params(axis="x", labelrotation=90 if max(map(len, map(str, labels))) > 2 else 0)
         axis.set_title(f"{_in_lines(name)}\n{counts.sum():,} mistakes", fontsize=9)

@@ -7,8 +7,10 @@ The file names, checksums and download addresses are those of torchvision, which
 import gzip
 import hashlib
 import http.client
+import io
 import math
 import random
+import shutil
 import socket
 import sys
 import tempfile
@@ -299,10 +301,13 @@ def _download(name: str, cached: Path, url: str, md5: str, tried: list[str]) -> 
 
 def _read_idx(content: bytes, filename: str) -> torch.Tensor:
     """Unpack a gzipped IDX file (format: LeCun's MNIST page) into a tensor of its own shape."""
+    unpacked = io.BytesIO()
     try:
-        data = gzip.decompress(content)
+        with gzip.open(io.BytesIO(content)) as file:
+            shutil.copyfileobj(file, unpacked, 2**20)  # in pieces of 1 MB: at no moment is the whole in memory twice
     except (OSError, EOFError, zlib.error):  # gzip has three ways to say so
         raise DataError(f"{filename} is not a gzip file, or it is damaged.") from None
+    data = unpacked.getbuffer()
     kinds = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}  # the third byte of the magic number
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in kinds:
         raise DataError(f"{filename} is not an IDX file of bytes or 32-bit integers.")
@@ -312,7 +317,7 @@ def _read_idx(content: bytes, filename: str) -> torch.Tensor:
     if not 1 <= dimensions <= 4 or min(shape) < 0 or len(data) - start != math.prod(shape) * kind.itemsize:
         raise DataError(f"{filename} does not have the length that its header says.")
     values = np.frombuffer(data, kind, offset=start).reshape(shape)
-    return torch.from_numpy(values.astype(kind.newbyteorder("=")))
+    return torch.from_numpy(values.astype(kind.newbyteorder("="), copy=False))
 
 
 def _as_dataset(name: str, parts: dict[str, list[torch.Tensor]]) -> ImageDataset:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mnistlib.datasets import Split
-from mnistlib.networks import evaluating
+from mnistlib.networks import channels_last, evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +107,21 @@ class Evaluation:
         )
 
 
-def evaluate(net: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:
+def evaluate(net: nn.Module, split: Split, batch_size: int = 250) -> Evaluation:
     """Run ``net`` over every image of ``split``, in evaluation mode, on the device the network is on.
 
-    Returns an `Evaluation`. Raises ValueError when the network cannot take such images or the split is empty.
+    Returns an `Evaluation`. Raises ValueError when the network cannot take such images or the split is empty. A processor is
+    quicker with 250 images at a time than with 1,000, whose feature maps its caches do not hold.
     """
     check_fits(net, split)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    with evaluating(net), torch.inference_mode():
-        logits = torch.cat([net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))])
-    return Evaluation(logits.float(), split.labels.cpu(), split.classes)
+    # In one tensor: thousands of small ones among the large ones that come and go would break up the memory.
+    logits, done = torch.empty(len(split), len(split.classes), dtype=torch.float32), 0
+    with evaluating(net), channels_last(net), torch.inference_mode():
+        for images, _ in split.batches(min(batch_size, len(split))):
+            logits[done : done + len(images)] = net(images.to(device))
+            done += len(images)
+    return Evaluation(logits, split.labels.cpu(), split.classes)
 
 
 def confusion_table(labels: torch.Tensor, predictions: torch.Tensor, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -340,3 +340,18 @@ def evaluating(net: nn.Module):
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def channels_last(net: nn.Module):
+    """In the block, the weights of ``net`` lie with their channels side by side in memory; after it, as they lay before.
+
+    The values are the same. A processor convolves and pools 1.1 to 3 times as fast with them.
+    """
+    before = [parameter.is_contiguous() for parameter in net.parameters()]  # not so in a block within such a block
+    net.to(memory_format=torch.channels_last)
+    try:
+        yield net
+    finally:
+        if all(before):
+            net.to(memory_format=torch.contiguous_format)

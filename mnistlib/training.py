@@ -5,7 +5,6 @@ import re
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +19,7 @@ from mnistlib.augmentation import Augmentation
 from mnistlib.checkpoints import load_training, save_training
 from mnistlib.datasets import Split
 from mnistlib.evaluation import check_fits, evaluate
+from mnistlib.networks import channels_last
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits [B, classes] and labels [B]: their mean loss []
 ADAM = partial(torch.optim.Adam, fused=True)  # one kernel for all parameters
@@ -125,7 +125,7 @@ def fit(
 
     history = History()
     bar = tqdm(total=steps, desc="training", unit="step", disable=not progress)
-    with bar, torch.random.fork_rng(), _channels_last(net):
+    with bar, torch.random.fork_rng(), channels_last(net):
         torch.manual_seed(seed)  # dropout
         parts = {"network": net, "optimizer": optimizer, "scheduler": scheduler, "order": order, "history": history}
         if checkpoint is not None:
@@ -163,16 +163,6 @@ def fit(
         bar.total = bar.n  # the bar is full: training may have ended early
     net.eval()
     return history
-
-
-@contextmanager
-def _channels_last(net: nn.Module):
-    """The same weights with their channels side by side in memory: a processor then convolves and pools faster."""
-    net.to(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        net.to(memory_format=torch.contiguous_format)
 
 
 def _epochs_since_best(losses: list[float]) -> int:

@@ -4,6 +4,7 @@ import gzip
 import importlib
 import json
 import os
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -92,6 +93,29 @@ def test_the_floor_follows_from_the_peak(stored):
     assert sum(floor["where the time goes"]["shares"].values()) == pytest.approx(1, abs=1e-2)
 
 
+def text_of_notebook_03():
+    notebook = nbformat.read(ROOT / "notebooks" / "03_train_lenet5.ipynb", as_version=4)
+    return next(cell.source for cell in notebook.cells if cell.id == "text-19")
+
+
+def paragraph_of_the_readme():
+    return (ROOT / "README.md").read_text("utf-8").partition("Where the time of `fit` goes")[2].partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("text", [text_of_notebook_03, paragraph_of_the_readme])
+def test_the_prose_on_where_the_time_goes_matches(stored, text):
+    shares = stored["parts"]["floor"]["where the time goes"]["shares"]
+    kinds = ["convolution", "pooling", "ReLU", "optimizer", "taking the batch"]  # in the order in which the prose names them
+    said = [int(percent) for percent in re.findall(r"(\d+) %", text())]
+    measured = [100 * sum(share for name, share in shares.items() if name.startswith(kind)) for kind in kinds]
+    assert said == pytest.approx(measured, abs=0.6)
+
+
+def test_notebook_03_says_how_long_the_usual_way_takes(stored):
+    times = stored["parts"]["race"]["the usual way"]["times the seconds of fit"]
+    assert f"{times:.1f} times as long" in text_of_notebook_03()
+
+
 def test_seeds_are_measured_where_the_machine_can(stored):
     seeds = stored["parts"]["seeds"]
     assert list(seeds["cpu"]) == ["1", "10", "40"]
@@ -101,10 +125,10 @@ def test_seeds_are_measured_where_the_machine_can(stored):
 def test_every_lesson_was_measured(stored):
     course = stored["parts"]["course"]
     parts = ("start-up", "imports", "cells")
-    assert course["all seconds"] == pytest.approx(sum(course["seconds"][part] for part in parts), rel=1e-2)
+    assert course["all seconds"] == pytest.approx(sum(course["seconds of all"][part] for part in parts), rel=1e-2)
     for part in parts:
         total = sum(notebook[part] for notebook in course["notebooks"].values())
-        assert course["seconds"][part] == pytest.approx(total, rel=1e-2)
+        assert course["seconds of all"][part] == pytest.approx(total, rel=1e-2)
     cells = [cell["seconds"] for cell in course["slowest cells"]]
     assert cells == sorted(cells, reverse=True)
 
