@@ -207,6 +207,17 @@ def test_measuring_leaves_weights_and_gradients_alone(fake_split, padded_net, we
     assert all(p.grad is None and p.requires_grad for p in padded_net.parameters())
 
 
+@pytest.mark.parametrize("before", [torch.contiguous_format, torch.channels_last])
+def test_the_weights_lie_in_memory_as_before(fake_split, padded_net, before):
+    padded_net.to(memory_format=before)
+    order = [parameter.stride() for parameter in padded_net.parameters()]
+    evaluate(padded_net, fake_split(20))
+    assert [parameter.stride() for parameter in padded_net.parameters()] == order
+    with networks.channels_last(padded_net):
+        assert padded_net.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert [parameter.stride() for parameter in padded_net.parameters()] == order
+
+
 @pytest.mark.parametrize("use", [evaluate, check_fits])
 def test_images_of_a_wrong_size_are_named_with_the_remedy(fake_split, use):
     net = networks.build("lenet5")
