@@ -32,14 +32,14 @@ def course(tmp_path, monkeypatch):
     return root
 
 
-def write(root, stored):
+def write(root, stored, name="00_tiny.ipynb"):
     """A notebook whose second cell prints 9, and the first something after ≈ that differs from run to run."""
     sources = {"import os\nprint('≈', os.getpid())": "≈ 1\n", "print(3**2)": stored}
     cells = [
         nbformat.v4.new_code_cell(source, execution_count=i, outputs=[nbformat.v4.new_output("stream", name="stdout", text=text)])
         for i, (source, text) in enumerate(sources.items(), 1)
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "00_tiny.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / name)
 
 
 def pretend(monkeypatch, **found):
@@ -48,8 +48,10 @@ def pretend(monkeypatch, **found):
 
     def one(key, notebooks, python, native, jobs):
         asked.append(key)
-        measured = {"seconds": 1.0, "settings at once": jobs, "cells": 2, "compared": 2, "failed": 0, "failures": []}
-        return {"setting": key, "environment": tool.SETTINGS[key], "versions": native["versions"], **measured}
+        measured = {"seconds": 1.0, "cells": 2, "compared": 2, "failed": 0, "failures": []}
+        parts = {name: {"digest": tool.checksum(path), **measured} for name, path in notebooks.items()}
+        row = {"setting": key, "environment": tool.SETTINGS[key], "versions": native["versions"]}
+        return {**row, "settings at once": jobs, "by notebook": parts}
 
     monkeypatch.setattr(tool, "probe", lambda python, setting: {**BEST, **found})
     monkeypatch.setattr(tool, "one", one)
@@ -108,10 +110,32 @@ def test_another_torch_adds_rows_beside_the_old(course, monkeypatch):
     assert [row["versions"]["torch"] for row in rows()] == ["2.6.0", "2.15.0"]
 
 
-def test_other_notebooks_begin_anew(course, monkeypatch, capsys):
+def test_only_a_changed_notebook_is_run_again(course, monkeypatch):
+    write(course, "9\n", "01_more.ipynb")
+    assert tool.main(["--settings", "1-default-full"]) == 0
+    assert (rows()[0]["cells"], rows()[0]["compared"]) == (4, 4)
+    write(course, "10\n", "01_more.ipynb")
+    shutil.copy(course / "notebooks" / "00_tiny.ipynb", course / "notebooks" / "02_new.ipynb")
+    ran, real = [], tool.one
+    monkeypatch.setattr(tool, "one", lambda key, notebooks, *rest: ran.extend(notebooks) or real(key, notebooks, *rest))
+    assert tool.main(["--settings", "1-default-full"]) == 1
+    assert ran == ["notebooks/01_more.ipynb", "notebooks/02_new.ipynb"]
+    (row,) = rows()
+    assert list(row["by notebook"]) == ["notebooks/00_tiny.ipynb", *ran]
+    assert (row["cells"], row["compared"], row["failed"]) == (6, 6, 1)
+
+    (course / "notebooks" / "01_more.ipynb").unlink()  # what is gone counts no more
+    assert tool.main(["--settings", "1-default-full"]) == 0
+    (course / "notebooks" / "00_tiny.ipynb").unlink()
+    assert tool.main(["--settings", "1-default-full"]) == 0
+    assert len(ran) == 2
+
+
+def test_another_mnistlib_begins_anew(course, monkeypatch, capsys):
     pretend(monkeypatch)
     assert tool.main(["--settings", "1-avx2-full"]) == 0
-    write(course, "nine\n")
+    (course / "mnistlib").mkdir()
+    (course / "mnistlib" / "new.py").touch()
     assert tool.main(["--settings", "2-avx2-full"]) == 0
     assert "beginning anew" in capsys.readouterr().out
     assert [row["setting"] for row in rows()] == ["2-avx2-full"]
@@ -208,3 +232,19 @@ def test_the_course_shows_the_same_in_twelve_settings():
     assert len({row["setting"] for row in run}) >= 12
     assert all(row["versions"]["torch"] for row in run)
     assert len(stored["notebooks"]) >= 16
+    assert all(list(row["by notebook"]) == stored["notebooks"] for row in run)
+    assert tool.table(stored) in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_table_has_a_column_for_each_number_of_threads():
+    versions = {"torch": "2.6.0+cpu"}
+    rows = [
+        {"setting": key, "versions": versions, "compared": 7, "failed": failed}
+        for key, failed in (("xdist", 0), ("2-avx2-limited", 1), ("1-avx2-limited", 0), ("1-default-full", 0))
+    ]
+    rows.append({"setting": "1-avx512-full", "versions": versions, tool.IMPOSSIBLE: "no such processor"})
+    assert tool.table({"rows": rows}).splitlines()[2:] == [
+        "| 2.6.0 | no AVX, oneDNN all | 7, 0 failed |  |",
+        "| 2.6.0 | AVX2, oneDNN less | 7, 0 failed | 7, 1 failed |",
+        "| 2.6.0 | two notebooks at once | 7, 0 failed |  |",
+    ]

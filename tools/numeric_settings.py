@@ -5,11 +5,11 @@ another way of convolving. Each setting imitates one kind of machine: OMP_NUM_TH
 lets PyTorch's own kernels use no AVX, AVX2 or AVX-512; ONEDNN_MAX_CPU_ISA leaves oneDNN, which convolves, what this
 processor has ("full"), or less ("limited": SSE4.1 beside no AVX, else AVX2). One more runs two notebooks at once.
 
-Each run ends in a row of results/numeric_settings.json. A run that went well is not done again, so this can be stopped, and
-goes on where it was; one that failed is, and its row keeps what failed before. When the notebooks, mnistlib or the machine
-are others than those of the file, it begins anew. The rows of several versions of PyTorch (--python) stand in one file.
-A setting that cannot be had on this machine is listed as not possible, never as passed. The exit status is 0 when
-every cell of every run was as stored, 1 when not, 2 when something kept it from running.
+Each run ends in a row of results/numeric_settings.json. A notebook that went well is not run again, so this can be stopped,
+and goes on where it was; one that failed or was changed is, and the row keeps what failed before. When mnistlib, the results
+that notebooks show, or the machine are others than those of the file, it begins anew. The rows of several versions of PyTorch
+(--python) stand in one file. A setting that cannot be had on this machine is listed as not possible, never as passed. The
+exit status is 0 when every cell of every run was as stored, 1 when not, 2 when something kept it from running.
 """
 
 import argparse
@@ -23,7 +23,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -35,6 +34,7 @@ OUT = ROOT / "results" / "numeric_settings.json"
 NOTEBOOKS = ("notebooks/*.ipynb", "notebooks/solutions/*.ipynb")
 CAPABILITIES = ("DEFAULT", "AVX2", "AVX512")  # PyTorch's names, each with more instructions than the one before
 LIMITS = {"DEFAULT": "SSE41", "AVX2": "AVX2", "AVX512": "AVX2"}  # oneDNN's name for what it may use beside each
+READABLE = {"default": "no AVX", "avx2": "AVX2", "avx512": "AVX-512"}
 IMPOSSIBLE = "not possible here"
 
 SETTINGS = {
@@ -102,82 +102,116 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(keys: list[str], notebooks: list[Path], python: str, out: Path, jobs: int, command: str) -> int:
     """Run the settings that the file does not have yet; return the exit status."""
+    files = {path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name: path for path in notebooks}
     header = {
         "command": command,
         "what": "each code cell of the notebooks run and compared with what is stored, in one row for each numeric setting",
-        "notebooks": [path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name for path in notebooks],
-        "digest": digest(notebooks, out),
+        "notebooks": list(files),
+        "digest": digest(out),
         "hardware": {"machine": platform.machine(), "processor": processor(), "cores": os.cpu_count()},
     }
-    rows = stored_rows(out, header)
+    digests = {name: checksum(path) for name, path in files.items()}
+    rows = [joined(row, {**row, "by notebook": {}}, digests) for row in stored_rows(out, header)]  # less what has changed
     native = probe(python, {})
 
     def name(row):
         return (row["setting"], row["versions"]["python"], row["versions"]["torch"])
 
+    def to_run(key):
+        """The notebooks of which the file does not say that they are as stored in this setting."""
+        old = next((row for row in rows if name(row) == (key, native["versions"]["python"], native["versions"]["torch"])), {})
+        good = [of for of, part in old.get("by notebook", {}).items() if green(part)]
+        return {of: path for of, path in files.items() if of not in good}
+
     def store(row):
-        if digest(notebooks, out) != header["digest"]:
+        if digest(out) != header["digest"] or {of: checksum(path) for of, path in files.items()} != digests:
             raise DataError("the notebooks or mnistlib changed during a run, which counts for nothing. Run this again.")
-        before = [failure for old in rows if name(old) == name(row) for failure in failures(old)]
-        rows[:] = [old for old in rows if name(old) != name(row)] + [row | ({"failed before": before} if before else {})]
+        old = next((old for old in rows if name(old) == name(row)), {})
+        row = joined(old, row, digests)
+        rows[:] = [other for other in rows if name(other) != name(row)] + [row]
         with atomic_write(out) as file:
             file.write((json.dumps({**header, "rows": rows}, indent=1, ensure_ascii=False) + "\n").encode())
+        return row
 
-    done = {name(row): row for row in rows if green(row)}  # what was not possible may be now
-    places = {key: (key, native["versions"]["python"], native["versions"]["torch"]) for key in keys}
     print(f"notebooks: {len(notebooks)}, Python {native['versions']['python']}, torch {native['versions']['torch']}")
     print(f"{'setting':<20}{'cells':>7}{'failed':>8}{'seconds':>9}")
-    mine = [done[place] for place in places.values() if place in done]
+    waiting = {key: todo for key in keys if (todo := to_run(key))}
+    places = [(key, native["versions"]["python"], native["versions"]["torch"]) for key in keys if key not in waiting]
+    mine = [row for row in rows if name(row) in places]
     for row in mine:
         print(f"{line(row)}  (from {out})", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(one, key, notebooks, python, native, jobs) for key, place in places.items() if place not in done]
+        running = [pool.submit(one, key, todo, python, native, jobs) for key, todo in waiting.items()]
         try:
             for future in as_completed(running):
-                row = future.result()
-                store(row)
-                mine.append(row)
-                print(line(row), flush=True)
+                mine.append(store(future.result()))
+                print(line(mine[-1]), flush=True)
         finally:
             pool.shutdown(cancel_futures=True)
     good, missing = sum(map(green, mine)), sum(IMPOSSIBLE in row for row in mine)
+    print(f"\n{table({'rows': rows})}\n")
     print(f"{good} of {len(mine)} settings as stored" + (f", {missing} not possible here" if missing else "") + f": {out}")
     return 0 if good + missing == len(mine) else 1
 
 
-def one(key: str, notebooks: list[Path], python: str, native: dict, jobs: int) -> dict:
-    """The row of one setting."""
+def one(key: str, notebooks: dict[str, Path], python: str, native: dict, jobs: int) -> dict:
+    """The row of one setting for some notebooks, by name; `joined` adds it to the others."""
     row = {"setting": key, "environment": SETTINGS[key], "versions": native["versions"]}
     reason = impossible(key, python, native)
     if reason:
         return {**row, IMPOSSIBLE: reason}
-    cells = [cell for path in notebooks for cell in code_cells(path)]
-    ignored = sum("nbval-ignore-output" in cell["metadata"].get("tags", []) for cell in cells)
-    skipped = sum("nbval-skip" in cell["metadata"].get("tags", []) for cell in cells)
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", "--nbval", f"--rootdir={ROOT}", f"--junit-xml={report}", "--tb=short", "-q"]
         # An empty data folder: nothing that an earlier run left can help.
         variables = environment(key) | {"MNISTLIB_DATA": str(Path(folder) / "data")}
         run = subprocess.run(
-            [*command, *OPTIONS.get(key, []), *map(str, notebooks)], cwd=ROOT, env=variables, capture_output=True, text=True
+            [*command, *OPTIONS.get(key, []), *map(str, notebooks.values())],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
         )
         if run.returncode not in (0, 1):  # 2 is an interruption; a part of the cells means nothing
             said = (run.stdout + run.stderr).strip().splitlines()[-5:]
             raise DataError("\n".join([f"pytest did not come to its end in setting {key} (status {run.returncode}):", *said]))
         cases = list(ElementTree.parse(report).iter("testcase"))
+    by_notebook = {
+        name: counted(path, [case for case in cases if case.get("classname") == name.replace("/", ".")])
+        for name, path in notebooks.items()
+    }
+    return {**row, "settings at once": jobs, "by notebook": by_notebook}
+
+
+def counted(path: Path, cases: list) -> dict:
+    """What pytest's report says of one notebook's cells."""
+    cells = code_cells(path)
+    ignored = sum("nbval-ignore-output" in cell["metadata"].get("tags", []) for cell in cells)
+    skipped = sum("nbval-skip" in cell["metadata"].get("tags", []) for cell in cells)
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     left_out = [case for case in cases if case.find("skipped") is not None]
     return {
-        **row,
-        "seconds": round(time.perf_counter() - start, 1),
-        "settings at once": jobs,
+        "digest": checksum(path),
+        "seconds": round(sum(float(case.get("time", 0)) for case in cases), 1),
         "cells": len(cells) - ignored - skipped,
         "compared": len(cases) - len(left_out) - ignored,
         "failed": len(failed),
         "failures": [f"{case.get('classname')}: {case.get('name')}" for case in failed],
     }
+
+
+def joined(old: dict, new: dict, digests: dict[str, str]) -> dict:
+    """A new row with what the old one of the same setting has of other notebooks, as far as these are as they were."""
+    if IMPOSSIBLE in new:
+        return new
+    kept = {name: one for name, one in old.get("by notebook", {}).items() if one["digest"] == digests.get(name)}
+    parts = kept | new["by notebook"]
+    total = {what: sum(part[what] for part in parts.values()) for what in ("seconds", "cells", "compared", "failed")}
+    total["seconds"] = round(total["seconds"], 1)
+    total["failures"] = [failure for part in parts.values() for failure in part["failures"]]
+    before = list(dict.fromkeys(failures(old)))
+    parts = {name: parts[name] for name in digests if name in parts}
+    return {**new, **total, **({"failed before": before} if before else {}), "by notebook": parts}
 
 
 def green(row: dict) -> bool:
@@ -196,6 +230,21 @@ def line(row: dict) -> str:
     few = "" if row["compared"] == row["cells"] else f"  only {row['compared']} of {row['cells']} cells were compared"
     text = f"{row['setting']:<20}{row['compared']:>7}{row['failed']:>8}{row['seconds']:>9.1f}{few}"
     return "\n".join([text, *(f"    {failure}" for failure in row["failures"])])
+
+
+def table(stored: dict) -> str:
+    """A file's rows as a table for the README: how many cells each run compared, and how many of them were not as stored."""
+    places = list(SETTINGS)
+    cells: dict[tuple, dict[str, str]] = {}
+    for row in sorted(stored["rows"], key=lambda row: (row["versions"]["torch"], places.index(row["setting"]))):
+        if IMPOSSIBLE not in row:
+            threads, _, instructions = row["setting"].rpartition("-")[0].partition("-")
+            limited = row["setting"].endswith("limited")
+            kind = f"{READABLE[instructions]}, oneDNN {'less' if limited else 'all'}" if instructions else "two notebooks at once"
+            found = cells.setdefault((row["versions"]["torch"].partition("+")[0], kind), {})
+            found[threads or "1"] = f"{row['compared']}, {row['failed']} failed"
+    lines = [f"| {version} | {kind} | {found.get('1', '')} | {found.get('2', '')} |" for (version, kind), found in cells.items()]
+    return "\n".join(["| PyTorch | instructions | cells compared, 1 thread | 2 threads |", "|---|---|---|---|", *lines])
 
 
 def impossible(key: str, python: str, native: dict) -> str:
@@ -249,25 +298,30 @@ def stored_rows(out: Path, header: dict) -> list[dict]:
             row["setting"], row["versions"]["python"], row["versions"]["torch"]
             if IMPOSSIBLE not in row:
                 line(row)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+                for part in row["by notebook"].values():
+                    part["digest"], part["seconds"], green(part), failures(part)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{out} is damaged ({error!r}). Remove it, and it is made anew.") from None
-    for fact in ("notebooks", "digest", "hardware"):
+    for fact, what in {"digest": "of another state of mnistlib or its results", "hardware": "from another machine"}.items():
         if stored.get(fact) != header[fact]:
-            what = {"digest": "of another state of the notebooks or mnistlib", "hardware": "from another machine"}
-            print(f"The rows of {out} are {what.get(fact, 'of other notebooks')}: beginning anew.", flush=True)
+            print(f"The rows of {out} are {what}: beginning anew.", flush=True)
             return []
     return stored["rows"]
 
 
-def digest(notebooks: list[Path], out: Path) -> str:
-    """One for all that decides what a run shows: the notebooks, how they are compared, mnistlib and its results."""
-    paths = {*notebooks, ROOT / "conftest.py", ROOT / "notebooks" / "sanitize.cfg"}
+def digest(out: Path) -> str:
+    """One for all that decides what every notebook shows: how they are compared, mnistlib and its results."""
+    paths = {ROOT / "conftest.py", ROOT / "notebooks" / "sanitize.cfg"}
     paths |= {path for path in (ROOT / "mnistlib").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     paths |= {path for path in (ROOT / "results").glob("*.json") if path not in (OUT, out.resolve())}
     total = hashlib.sha256()
     for path in sorted(path for path in paths if path.exists()):
-        total.update(path.as_posix().removeprefix(ROOT.as_posix()).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        total.update(path.as_posix().removeprefix(ROOT.as_posix()).encode() + b"\0" + checksum(path).encode())
     return total.hexdigest()
+
+
+def checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def code_cells(path: Path) -> list[dict]:
