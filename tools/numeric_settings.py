@@ -111,47 +111,46 @@ def run(keys: list[str], notebooks: list[Path], python: str, out: Path, jobs: in
         "hardware": {"machine": platform.machine(), "processor": processor(), "cores": os.cpu_count()},
     }
     digests = {name: checksum(path) for name, path in files.items()}
-    rows = [joined(row, {**row, "by notebook": {}}, digests) for row in stored_rows(out, header)]  # less what has changed
     native = probe(python, {})
 
     def name(row):
         return (row["setting"], row["versions"]["python"], row["versions"]["torch"])
 
+    rows = {name(row): joined(row, {**row, "by notebook": {}}, digests) for row in stored_rows(out, header)}  # less what changed
+    mine = {key: name({"setting": key, "versions": native["versions"]}) for key in keys}
+
     def to_run(key):
         """The notebooks of which the file does not say that they are as stored in this setting."""
-        old = next((row for row in rows if name(row) == (key, native["versions"]["python"], native["versions"]["torch"])), {})
-        good = [of for of, part in old.get("by notebook", {}).items() if green(part)]
-        return {of: path for of, path in files.items() if of not in good}
+        parts = rows.get(mine[key], {}).get("by notebook", {})
+        return {of: path for of, path in files.items() if not (of in parts and green(parts[of]))}
 
     def store(row):
         if digest(out) != header["digest"] or {of: checksum(path) for of, path in files.items()} != digests:
             raise DataError("the notebooks or mnistlib changed during a run, which counts for nothing. Run this again.")
-        old = next((old for old in rows if name(old) == name(row)), {})
-        row = joined(old, row, digests)
-        rows[:] = [other for other in rows if name(other) != name(row)] + [row]
+        old = rows.pop(name(row), {})
+        rows[name(row)] = joined(old, row, digests)
         with atomic_write(out) as file:
-            file.write((json.dumps({**header, "rows": rows}, indent=1, ensure_ascii=False) + "\n").encode())
-        return row
+            file.write((json.dumps({**header, "rows": list(rows.values())}, indent=1, ensure_ascii=False) + "\n").encode())
+        return rows[name(row)]
 
     print(f"notebooks: {len(notebooks)}, Python {native['versions']['python']}, torch {native['versions']['torch']}")
     print(f"{'setting':<20}{'cells':>7}{'failed':>8}{'seconds':>9}")
     waiting = {key: todo for key in keys if (todo := to_run(key))}
-    places = [(key, native["versions"]["python"], native["versions"]["torch"]) for key in keys if key not in waiting]
-    mine = [row for row in rows if name(row) in places]
-    for row in mine:
-        print(f"{line(row)}  (from {out})", flush=True)
+    for key in keys:
+        if key not in waiting:
+            print(f"{line(rows[mine[key]])}  (from {out})", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(one, key, todo, python, native, jobs) for key, todo in waiting.items()]
         try:
             for future in as_completed(running):
-                mine.append(store(future.result()))
-                print(line(mine[-1]), flush=True)
+                print(line(store(future.result())), flush=True)
         finally:
             pool.shutdown(cancel_futures=True)
-    good, missing = sum(map(green, mine)), sum(IMPOSSIBLE in row for row in mine)
-    print(f"\n{table({'rows': rows})}\n")
-    print(f"{good} of {len(mine)} settings as stored" + (f", {missing} not possible here" if missing else "") + f": {out}")
-    return 0 if good + missing == len(mine) else 1
+    found = [rows[place] for place in mine.values()]
+    good, missing = sum(map(green, found)), sum(IMPOSSIBLE in row for row in found)
+    print(f"\n{table({'rows': rows.values()})}\n")
+    print(f"{good} of {len(found)} settings as stored" + (f", {missing} not possible here" if missing else "") + f": {out}")
+    return 0 if good + missing == len(found) else 1
 
 
 def one(key: str, notebooks: dict[str, Path], python: str, native: dict, jobs: int) -> dict:
@@ -204,7 +203,7 @@ def joined(old: dict, new: dict, digests: dict[str, str]) -> dict:
     """A new row with what the old one of the same setting has of other notebooks, as far as these are as they were."""
     if IMPOSSIBLE in new:
         return new
-    kept = {name: one for name, one in old.get("by notebook", {}).items() if one["digest"] == digests.get(name)}
+    kept = {name: part for name, part in old.get("by notebook", {}).items() if part["digest"] == digests.get(name)}
     parts = kept | new["by notebook"]
     total = {what: sum(part[what] for part in parts.values()) for what in ("seconds", "cells", "compared", "failed")}
     total["seconds"] = round(total["seconds"], 1)
