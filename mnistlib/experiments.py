@@ -20,7 +20,7 @@ from mnistlib.datasets import ImageDataset, load
 from mnistlib.evaluation import Evaluation, evaluate
 from mnistlib.files import DataError, check_writable
 from mnistlib.networks import NETWORKS, find
-from mnistlib.runs import read_results, run_jobs, save_results, unfinished_beside
+from mnistlib.runs import is_number, read_results, run_jobs, save_results, unfinished_beside
 from mnistlib.training import fit, pick_device
 
 VALID = 5_000  # training images kept to decide when to stop; the test set decides nothing
@@ -281,7 +281,7 @@ def _check_groups(results: dict) -> None:
                 known = [entry[fact] for fact in ("published accuracy", "standard deviation") if entry[fact] is not None]
                 numbers = [entry["parameters"], entry["mult-adds"], *known]
                 sound = group in GROUPS and key in NETWORKS and isinstance(entry["title"], str)
-                sound &= all(_is_number(number) for number in numbers) and all(_is_sound(run) for run in entry["runs"])
+                sound &= all(is_number(number) for number in numbers) and all(_is_sound(run) for run in entry["runs"])
                 sound &= math.isclose(entry["mean test accuracy"], statistics.mean(accuracies), rel_tol=1e-9)
                 deviation = statistics.stdev(accuracies) if len(seeds) > 1 else 0
                 sound &= math.isclose(entry["standard deviation"] or 0, deviation, rel_tol=1e-9, abs_tol=1e-12)
@@ -296,14 +296,10 @@ def _is_sound(run: dict) -> bool:
     accuracies = [run["test accuracy"], *run["training accuracy"], *run["validation accuracy"]]
     return (
         type(run["seed"]) is int
-        and all(_is_number(number) and number <= 1 for number in accuracies)
-        and _is_number(run["test loss"])
-        and _is_number(run["seconds of the quickest epoch"])
+        and all(is_number(number) and number <= 1 for number in accuracies)
+        and is_number(run["test loss"])
+        and is_number(run["seconds of the quickest epoch"])
         and type(run["epochs"]) is int
         and run["epochs"] == len(run["training accuracy"]) == len(run["validation accuracy"])
         and re.fullmatch(r"(\d+:\d( \d+:\d)*)?", run["mistakes"], re.ASCII) is not None
     )
-
-
-def _is_number(value) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e15  # neither NaN nor infinite

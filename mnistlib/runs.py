@@ -74,3 +74,8 @@ def save_results(out, results: dict) -> None:
     if out is not None:
         with atomic_write(out) as file:
             file.write((json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def is_number(value) -> bool:
+    """Whether a value of a results file can be a count, a share, a loss or a time."""
+    return type(value) in (int, float) and 0 <= value < 1e15  # neither NaN nor infinite

@@ -1,6 +1,7 @@
 """One network on several datasets, with many seeds: the table of four datasets. Introduced in notebook 07."""
 
 import copy
+import math
 import os
 import platform
 import statistics
@@ -25,7 +26,7 @@ from mnistlib.evaluation import Evaluation, evaluate
 from mnistlib.experiments import Setting
 from mnistlib.files import DataError, check_writable
 from mnistlib.networks import NETWORKS
-from mnistlib.runs import read_results, run_jobs, save_results, unfinished_beside
+from mnistlib.runs import is_number, read_results, run_jobs, save_results, unfinished_beside
 from mnistlib.training import check_settings, digest, pick_device, softmax_cross_entropy
 
 NETWORK = "lenet5-padded"
@@ -107,7 +108,7 @@ def sweep(
             raise ValueError(f"unknown dataset {name!r}; the datasets are {', '.join(CLASSES)}.")
     if out is not None:
         check_writable(Path(out).parent)  # now, not after the first training
-    results = read_results(Path(out)) if out is not None and Path(out).exists() else _new_results()
+    results = read_results(Path(out), _check_cells) if out is not None and Path(out).exists() else _new_results()
     if "cells" not in results:
         raise DataError(f"{out} holds other results, not those of a sweep. Move it away, or write to another file.")
     found, missing = _loaded(datasets)
@@ -196,6 +197,43 @@ def options(preset: str, name: str = "MNIST", epochs: int | None = None) -> dict
     return PRESETS[preset].options | EXCEPTIONS.get((preset, name), {}) | ({"epochs": epochs} if epochs else {})
 
 
+def _check_cells(results: dict) -> None:
+    """Raise ValueError unless each cell has sound runs, and their mean and spread are those stored."""
+    place = "its cells"
+    try:
+        for preset, cells in results.get("cells", {}).items():
+            for name, cell in cells.items():
+                place = f"{preset}, {name}"
+                how, runs = cell["how"], cell["runs"]
+                sound = preset in PRESETS and isinstance(cell["reason"], str) and isinstance(runs, list)
+                sound &= type(how["epochs"]) is int and {"preset", "versions", "hardware", "command"} <= set(how)
+                sound &= all(_is_sound(run, how["epochs"], cell["data"]) for run in runs)
+                sound &= len({run["seed"] for run in runs}) == len(runs)
+                for part in ("train", "test"):
+                    of_all = _mean_and_spread(runs, part) if runs else None
+                    sound &= cell[part] == of_all or (len(cell[part]) == 2 and np.allclose(cell[part], of_all, atol=1e-4))
+                if not sound:
+                    raise ValueError("what it says of a run, or of all, cannot be")
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{place}: something is missing or wrong, {error}") from None
+
+
+def _is_sound(run: dict, epochs: int, data: dict) -> bool:
+    """Whether a run has what `train_and_measure` gives: its test accuracy is that of its answers to all test images."""
+    counts = np.array([row.split() for row in run["confusion"]], int)
+    images = int(counts.sum())
+    return (
+        type(run["seed"]) is int
+        and run["epochs"] == epochs
+        and all(is_number(run[fact]) for fact in ("train accuracy", "test accuracy", "test loss", "seconds"))
+        and run["train accuracy"] <= 1
+        and counts.shape == (len(counts), len(counts))
+        and counts.min() >= 0 < images
+        and data["test"].startswith(f"{images:,} with")
+        and math.isclose(run["test accuracy"], counts.trace() / images, abs_tol=1e-9)
+    )
+
+
 def _run(seed: int, epochs: int, seconds: float, trained: Evaluation, tested: Evaluation) -> dict:
     return {
         "seed": seed,
@@ -270,8 +308,13 @@ def _open_cell(results, preset, name, how, dataset, reason, out) -> None:
 def _add(cell: dict, runs: list[dict]) -> None:
     cell["runs"] = sorted([*cell["runs"], *runs], key=lambda run: run["seed"])
     for part in ("train", "test"):
-        accuracies = [100 * run[f"{part} accuracy"] for run in cell["runs"]]
-        cell[part] = [round(statistics.mean(accuracies), 4), round(1.96 * statistics.pstdev(accuracies), 4)]
+        cell[part] = [round(number, 4) for number in _mean_and_spread(cell["runs"], part)]
+
+
+def _mean_and_spread(runs: list[dict], part: str) -> tuple[float, float]:
+    """Accuracy in % on a part, over the seeds: mean and 1.96 population standard deviations."""
+    accuracies = [100 * run[f"{part} accuracy"] for run in runs]
+    return statistics.mean(accuracies), 1.96 * statistics.pstdev(accuracies)
 
 
 def _done(jobs: dict, found: dict, workers: int, scheduler: str | None) -> Iterator[tuple[tuple, list[dict]]]:

@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mnistlib import checkpoints, datasets, drawing, evaluation, experiments, networks, tfrecords, training
+from mnistlib import checkpoints, datasets, drawing, evaluation, experiments, networks, sweeps, tfrecords, training
 from mnistlib.datasets import ImageDataset, Split
 from mnistlib.files import DataError
 
@@ -502,11 +502,8 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500)
-@given(data=st.data())
-def test_results_of_a_wrong_structure_are_refused_or_their_accuracies_are_true(comparison, data):
-    """Valid JSON in which a value was replaced, lost, or, in a list, repeated."""
-    _, path, good = comparison
+def restructured(data, good):
+    """The results with a value that was replaced, lost, or, in a list, repeated."""
     content = {"": copy.deepcopy(good)}
     *above, last = data.draw(st.sampled_from(list(places(content))[1:]))
     parent = content
@@ -522,7 +519,14 @@ def test_results_of_a_wrong_structure_are_refused_or_their_accuracies_are_true(c
         parent.insert(0, copy.deepcopy(parent[last]))
     else:
         parent[data.draw(st.text(max_size=4))] = copy.deepcopy(parent[last])
-    path.write_text(json.dumps(content[""]), "utf-8")
+    return content[""]
+
+
+@settings(max_examples=500)
+@given(data=st.data())
+def test_results_of_a_wrong_structure_are_refused_or_their_accuracies_are_true(comparison, data):
+    _, path, good = comparison
+    path.write_text(json.dumps(restructured(data, good)), "utf-8")
     assert_true_or_refused(comparison)
 
 
@@ -585,6 +589,115 @@ def test_other_results_of_the_course_are_not_gone_on_with(comparison):
 def test_answers_for_images_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="an answer for image 20, but there are 20 labels"):
         experiments.predictions({"mistakes": "3:1 20:7"}, torch.zeros(20, dtype=torch.int64))
+
+
+# The file of a sweep
+
+
+def fake_runs(dataset, preset, seeds, *_):
+    """What a task of `sweep` gives, made up: of 20 images, all of class 0 but one, some got another answer."""
+    runs = []
+    for seed in seeds:
+        right = 19 - seed - (preset == "modern")
+        confusion = [f"{right} {19 - right}", "1 0"]
+        runs.append({"seed": seed, "train accuracy": 0.75, "test accuracy": right / 20, "test loss": 0.25 + seed / 7})
+        runs[-1] |= {"epochs": 2, "seconds": 1.5, "confusion": confusion}
+    return runs
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A function that sweeps over one dataset in made-up runs, a place for its file, and the good results."""
+    path = tmp_path_factory.mktemp("results") / "sweep.json"
+    dataset = ImageDataset(
+        "MNIST", *(Split(torch.zeros(n, 1, 28, 28, dtype=torch.uint8), torch.zeros(n).long()) for n in (200, 20))
+    )
+
+    def sweep():
+        return sweeps.sweep([dataset], seeds=SEEDS, epochs=2, out=path, device="cpu", progress=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeps, "train_and_measure", fake_runs)
+        yield sweep, path, sweep()
+
+
+def assert_the_sweep_is_true_or_refused(swept):
+    """`sweep` goes on with a file: every accuracy it then has is one that was measured, or the file is refused and stays."""
+    sweep, path, good = swept
+    content = path.read_bytes()
+    try:
+        found = sweep()
+    except CLEAR as error:
+        assert str(path) in str(error)  # noqa: PT017
+        assert path.read_bytes() == content
+        return False
+    for preset in sweeps.PRESETS:
+        runs, true = (results["cells"][preset]["MNIST"]["runs"] for results in (found, good))
+        assert {run["test accuracy"] for run in runs} <= {run["test accuracy"] for run in true}
+        assert set(range(1, SEEDS + 1)) <= {run["seed"] for run in runs}
+        assert 0 < sweeps.table(found, preset).loc["MNIST", "mean"] < 100
+    return True
+
+
+@pytest.mark.parametrize("how", ["bytes", "structure"])
+@settings(max_examples=500)
+@given(data=st.data())
+def test_a_damaged_sweep_is_refused_or_its_accuracies_are_true(swept, how, data):
+    _, path, good = swept
+    if how == "bytes":
+        path.write_bytes(data.draw(damaged(json.dumps(good, indent=1, ensure_ascii=False).encode(), header=200)))
+    else:
+        path.write_text(json.dumps(restructured(data, good)), "utf-8")
+    assert_the_sweep_is_true_or_refused(swept)
+
+
+CELL = ("cells", "modern", "MNIST")
+WRONG_IN_A_SWEEP = {
+    "cells that are a list": (("cells",), [1]),
+    "an unknown preset": (("cells",), {"other": {"MNIST": {}}}),
+    "runs that are no list": ((*CELL, "runs"), 3),
+    "a run that is a number": ((*CELL, "runs", 0), 3),
+    "an accuracy that is a text": ((*CELL, "runs", 0, "test accuracy"), "0.98"),
+    "an accuracy that its answers do not have": ((*CELL, "runs", 0, "test accuracy"), 0.5),
+    "an accuracy that is not a number": ((*CELL, "runs", 0, "train accuracy"), float("nan")),
+    "another training accuracy": ((*CELL, "runs", 0, "train accuracy"), 0.5),
+    "a loss below zero": ((*CELL, "runs", 0, "test loss"), -1),
+    "a seed that is a text": ((*CELL, "runs", 0, "seed"), "1"),
+    "a seed twice": ((*CELL, "runs", 0, "seed"), 2),
+    "epochs that were not": ((*CELL, "runs", 0, "epochs"), 9),
+    "answers that are no numbers": ((*CELL, "runs", 0, "confusion", 0), "many"),
+    "answers to more images": ((*CELL, "runs", 0, "confusion", 1), "3 0"),
+    "fewer than no answers": ((*CELL, "runs", 0, "confusion"), ["17 4", "-1 0"]),
+    "no answers": ((*CELL, "runs", 0, "confusion"), []),
+    "another mean": ((*CELL, "test", 0), 50.0),
+    "another spread": ((*CELL, "test", 1), 0.0),
+    "a mean without its spread": ((*CELL, "test"), [90.0]),
+    "no mean": ((*CELL, "test"), None),
+    "a mean of no runs": ((*CELL, "runs"), []),
+    "no data": ((*CELL, "data"), None),
+    "no epochs": ((*CELL, "how"), {"preset": "", "versions": {}}),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_IN_A_SWEEP)
+def test_a_sweep_with_a_fault_is_refused_and_the_fault_is_named(swept, what):
+    sweep, path, good = swept
+    (*above, last), value = WRONG_IN_A_SWEEP[what]
+    content = parent = copy.deepcopy(good)
+    for step in above:
+        parent = parent[step]
+    parent[last] = value
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(DataError, match=r"is no file of results, or it is damaged \(.+\)\. Move it away") as caught:
+        sweep()
+    assert last == "cells" or "modern, MNIST: " in str(caught.value)
+    assert json.loads(path.read_text("utf-8"), parse_constant=str) == json.loads(json.dumps(content), parse_constant=str)
+
+
+def test_a_good_sweep_is_taken(swept):
+    _, path, good = swept
+    path.write_text(json.dumps(good), "utf-8")
+    assert assert_the_sweep_is_true_or_refused(swept)
 
 
 # Images

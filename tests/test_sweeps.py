@@ -346,7 +346,7 @@ def test_more_seeds_are_added_to_those_that_there_are(run, few, tmp_path, traine
 
 RUN = {
     "train accuracy": 0.5,
-    "test accuracy": 0.5,
+    "test accuracy": 0.1,
     "test loss": 1.0,
     "epochs": 1,
     "seconds": 0.1,
@@ -662,6 +662,7 @@ def test_a_bad_command_is_one_line_and_exit_status_2_and_writes_nothing(argument
 
 def test_the_stored_table_follows_from_its_runs():
     stored = experiments.read("four_datasets.json")
+    sweeps._check_cells(stored)
     assert set(stored["cells"]) == set(sweeps.PRESETS)
     for preset, cells in stored["cells"].items():
         assert list(cells) == list(CLASSES)
