@@ -87,7 +87,7 @@ def test_a_cell_that_shows_something_else_fails_is_named_and_run_again(course, m
     assert "0 of 1 settings as stored" in capsys.readouterr().out
     (row,) = rows()
     assert (row["cells"], row["compared"], row["failed"]) == (2, 2, 1)
-    assert row["failures"] == ["notebooks.00_tiny.ipynb: Cell 1"]
+    assert row["failures"] == ["notebooks.00_tiny.ipynb: Cell 1: Cell outputs differ"]
 
     asked = pretend(monkeypatch, versions=row["versions"])
     assert tool.main(["--settings", "1-default-full"]) == 0

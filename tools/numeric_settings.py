@@ -195,8 +195,15 @@ def counted(path: Path, cases: list) -> dict:
         "cells": len(cells) - ignored - skipped,
         "compared": len(cases) - len(left_out) - ignored,
         "failed": len(failed),
-        "failures": [f"{case.get('classname')}: {case.get('name')}" for case in failed],
+        "failures": [f"{case.get('classname')}: {case.get('name')}: {why(case)}" for case in failed],
     }
+
+
+def why(case: ElementTree.Element) -> str:
+    """What pytest says of a cell that failed, in a line."""
+    found = case.find("failure") if case.find("error") is None else case.find("error")
+    said = re.sub(r"#x1B\[\d+m|\x1b\[\d+m", "", found.get("message") or "no message").strip().splitlines()
+    return said[min(1, len(said) - 1)].removeprefix(f"{case.get('name')}: ")  # nbval's first line is the same for all
 
 
 def joined(old: dict, new: dict, digests: dict[str, str]) -> dict:
