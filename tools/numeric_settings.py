@@ -164,6 +164,8 @@ def one(key: str, notebooks: dict[str, Path], python: str, native: dict, jobs: i
         command = [python, "-m", "pytest", "--nbval", f"--rootdir={ROOT}", f"--junit-xml={report}", "--tb=short", "-q"]
         # An empty data folder: nothing that an earlier run left can help.
         variables = environment(key) | {"MNISTLIB_DATA": str(Path(folder) / "data")}
+        if jobs > 1:  # or threads that wait would keep a processor busy that another run needs
+            variables["OMP_WAIT_POLICY"] = "PASSIVE"
         run = subprocess.run(
             [*command, *OPTIONS.get(key, []), *map(str, notebooks.values())],
             cwd=ROOT,
