@@ -244,7 +244,12 @@ def table(stored: dict) -> str:
     """A file's rows as a table for the README: how many cells each run compared, and how many of them were not as stored."""
     places = list(SETTINGS)
     cells: dict[tuple, dict[str, str]] = {}
-    for row in sorted(stored["rows"], key=lambda row: (row["versions"]["torch"], places.index(row["setting"]))):
+
+    def place(row):
+        """The newest PyTorch first."""
+        return [-int(number) for number in row["versions"]["torch"].split(".")[:2]], places.index(row["setting"])
+
+    for row in sorted(stored["rows"], key=place):
         if IMPOSSIBLE not in row:
             threads, _, instructions = row["setting"].rpartition("-")[0].partition("-")
             limited = row["setting"].endswith("limited")
