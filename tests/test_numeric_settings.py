@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import nbval.kernel
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,6 +235,32 @@ def test_the_course_shows_the_same_in_twelve_settings():
     assert len(stored["notebooks"]) >= 16
     assert all(list(row["by notebook"]) == stored["notebooks"] for row in run)
     assert tool.table(stored) in (ROOT / "README.md").read_text("utf-8")
+
+
+class DeadKernels:
+    """nbval's start of a kernel, of which some die."""
+
+    def __init__(self, *said):
+        self.said = list(said)
+
+    def __call__(self, **options):
+        if self.said:
+            raise RuntimeError(self.said.pop(0))
+        return options["kernel_name"]
+
+
+DIED = "Kernel died before replying to kernel_info"  # jupyter_client's words
+
+
+def test_a_kernel_that_dies_at_its_start_is_started_again(pytestconfig):
+    (conftest,) = (plugin for plugin in pytestconfig.pluginmanager.get_plugins() if hasattr(plugin, "started_again"))
+    assert conftest.started_again(DeadKernels(DIED, DIED))(kernel_name="python3") == "python3"
+    with pytest.raises(RuntimeError, match=DIED):
+        conftest.started_again(DeadKernels(*[DIED] * 3))(kernel_name="python3")
+    other = DeadKernels("Kernel didn't respond in 60 seconds")
+    with pytest.raises(RuntimeError, match="respond"):
+        conftest.started_again(other)(kernel_name="python3")
+    assert nbval.kernel.start_new_kernel.__wrapped__.__module__ == "nbval.kernel"
 
 
 def test_the_table_has_the_newest_pytorch_first_and_a_column_for_each_number_of_threads():
