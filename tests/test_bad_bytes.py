@@ -437,13 +437,39 @@ def fake_run(group, key, seed, **_):
     }
 
 
+def blank(train, test):
+    """A dataset of empty images, all of class 0."""
+    return ImageDataset(
+        "MNIST", *(Split(torch.zeros(n, 1, 28, 28, dtype=torch.uint8), torch.zeros(n).long()) for n in (train, test))
+    )
+
+
+def gone_on_with(go_on, path):
+    """The results that a run goes on to from a file, or None when it refuses the file: that is named, and stays."""
+    content = path.read_bytes()
+    try:
+        return go_on()
+    except CLEAR as error:
+        assert str(path) in str(error)  # noqa: PT017
+        assert path.read_bytes() == content
+        return None
+
+
+def with_fault(good, place, value):
+    """A copy of results with another value in one place."""
+    *above, last = place
+    content = parent = copy.deepcopy(good)
+    for step in above:
+        parent = parent[step]
+    parent[last] = value
+    return content
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
     """A function that compares two networks in made-up runs, a place for its file, and the good results."""
     path = tmp_path_factory.mktemp("results") / "networks.json"
-    dataset = ImageDataset(
-        "MNIST", *(Split(torch.zeros(n, 1, 28, 28, dtype=torch.uint8), torch.zeros(n).long()) for n in (30, 20))
-    )
+    dataset = blank(30, 20)
 
     def compare():
         return experiments.compare(KEYS, seeds=SEEDS, out=path, dataset=dataset, device="cpu", progress=False)
@@ -457,12 +483,8 @@ def comparison(tmp_path_factory):
 def assert_true_or_refused(comparison):
     """`compare` goes on with a file: every accuracy it then has is one that was measured, or the file is refused and stays."""
     compare, path, good = comparison
-    content = path.read_bytes()
-    try:
-        found = compare()
-    except CLEAR as error:
-        assert str(path) in str(error)  # noqa: PT017
-        assert path.read_bytes() == content
+    found = gone_on_with(compare, path)
+    if found is None:
         return False
     table = experiments.table(found, "published")
     assert len(table) >= len(KEYS)
@@ -556,15 +578,11 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_results_with_a_fault_are_refused_and_the_fault_is_named(comparison, what):
     compare, path, good = comparison
-    (*above, last), value = WRONG[what]
-    content = parent = copy.deepcopy(good)
-    for step in above:
-        parent = parent[step]
-    parent[last] = value
-    path.write_text(json.dumps(content), "utf-8")
+    place, value = WRONG[what]
+    path.write_text(json.dumps(with_fault(good, place, value)), "utf-8")
     with pytest.raises(DataError, match=r"is no file of results, or it is damaged \(.+\)\. Move it away") as caught:
         compare()
-    assert last == "groups" or "published" in str(caught.value) or "other" in str(caught.value)
+    assert place[-1] == "groups" or "published" in str(caught.value) or "other" in str(caught.value)
     with pytest.raises(DataError):
         experiments.read_results(path, experiments._check_groups)
 
@@ -609,9 +627,7 @@ def fake_runs(dataset, preset, seeds, *_):
 def swept(tmp_path_factory):
     """A function that sweeps over one dataset in made-up runs, a place for its file, and the good results."""
     path = tmp_path_factory.mktemp("results") / "sweep.json"
-    dataset = ImageDataset(
-        "MNIST", *(Split(torch.zeros(n, 1, 28, 28, dtype=torch.uint8), torch.zeros(n).long()) for n in (200, 20))
-    )
+    dataset = blank(200, 20)
 
     def sweep():
         return sweeps.sweep([dataset], seeds=SEEDS, epochs=2, out=path, device="cpu", progress=False)
@@ -624,12 +640,8 @@ def swept(tmp_path_factory):
 def assert_the_sweep_is_true_or_refused(swept):
     """`sweep` goes on with a file: every accuracy it then has is one that was measured, or the file is refused and stays."""
     sweep, path, good = swept
-    content = path.read_bytes()
-    try:
-        found = sweep()
-    except CLEAR as error:
-        assert str(path) in str(error)  # noqa: PT017
-        assert path.read_bytes() == content
+    found = gone_on_with(sweep, path)
+    if found is None:
         return False
     for preset in sweeps.PRESETS:
         runs, true = (results["cells"][preset]["MNIST"]["runs"] for results in (found, good))
@@ -682,16 +694,13 @@ WRONG_IN_A_SWEEP = {
 @pytest.mark.parametrize("what", WRONG_IN_A_SWEEP)
 def test_a_sweep_with_a_fault_is_refused_and_the_fault_is_named(swept, what):
     sweep, path, good = swept
-    (*above, last), value = WRONG_IN_A_SWEEP[what]
-    content = parent = copy.deepcopy(good)
-    for step in above:
-        parent = parent[step]
-    parent[last] = value
-    path.write_text(json.dumps(content), "utf-8")
+    place, value = WRONG_IN_A_SWEEP[what]
+    path.write_text(json.dumps(with_fault(good, place, value)), "utf-8")
+    before = path.read_bytes()
     with pytest.raises(DataError, match=r"is no file of results, or it is damaged \(.+\)\. Move it away") as caught:
         sweep()
-    assert last == "cells" or "modern, MNIST: " in str(caught.value)
-    assert json.loads(path.read_text("utf-8"), parse_constant=str) == json.loads(json.dumps(content), parse_constant=str)
+    assert place[-1] == "cells" or "modern, MNIST: " in str(caught.value)
+    assert path.read_bytes() == before
 
 
 def test_a_good_sweep_is_taken(swept):
