@@ -1,68 +1,36 @@
 """mnistlib: the helper package of the MNIST and LeNet-5 course.
 
-The notebooks introduce each name; every module can be read in one sitting. Names are loaded when
-first used, so that ``import mnistlib`` is quick and works even where PyTorch does not (see `doctor`).
+Read it in this order: data (01), networks, layers (02), train, evaluation, weights (03, 04), stats (05),
+augment, seeds (06). Each subfolder is a room for readers who need more. Names are loaded when they are first used.
 """
 
 from importlib import import_module
 
-_HOME = {
-    "load": "datasets",
-    "fetch": "datasets",
-    "Split": "datasets",
+_MODULE_OF = {
+    "load": "data",
+    "Split": "data",
+    "ImageDataset": "data",
     "DataError": "files",
     "NETWORKS": "networks",
     "build": "networks",
-    "save_checkpoint": "checkpoints",
-    "load_checkpoint": "checkpoints",
-    "pretrained": "checkpoints",
-    "layer_table": "counting",
-    "fit": "training",
-    "History": "training",
+    "layer_table": "layers",
+    "fit": "train",
+    "History": "train",
     "evaluate": "evaluation",
     "Evaluation": "evaluation",
-    "Augmentation": "augmentation",
-    "fit_seeds": "ensembles",
-    "Ensemble": "ensembles",
-    "compare": "experiments",
-    "sweep": "sweeps",
+    "save_weights": "weights",
+    "load_weights": "weights",
+    "pretrained": "weights",
+    "Augmentation": "augment",
+    "fit_seeds": "seeds",
 }
-_MODULES = (
-    "augmentation",
-    "checkpoints",
-    "checks",
-    "comparisons",
-    "counting",
-    "datasets",
-    "diagrams",
-    "doctor",
-    "drawing",
-    "ensembles",
-    "evaluation",
-    "exercises",
-    "experiments",
-    "files",
-    "hiragana",
-    "lenet1998",
-    "networks",
-    "pictures",
-    "plots",
-    "reports",
-    "runs",
-    "sweeps",
-    "tfrecords",
-    "tracing",
-    "training",
-)
-__all__ = [*_HOME, *_MODULES]
+__all__ = list(_MODULE_OF)
 
 
 def __getattr__(name):
-    if name in _MODULES:
-        return import_module(f"mnistlib.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"mnistlib.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'mnistlib' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if name in _MODULE_OF:
+        return getattr(import_module(f"mnistlib.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'mnistlib' has no attribute {name!r}. It offers {', '.join(__all__)}.")
 
 
 def __dir__():

@@ -1,6 +1,7 @@
-"""Where files live, and how they are written so that nobody ever meets half a file."""
+"""Where files live, and how to write a file so that nobody ever sees half of it."""
 
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,25 +10,23 @@ import platformdirs
 
 
 class DataError(RuntimeError):
-    """Data or weights cannot be had; the message says what was tried and what to do."""
+    """A file cannot be found, read or written. The message says what was tried and what to do."""
 
 
 def data_folder() -> Path:
-    """The folder for downloaded data: ``$MNISTLIB_DATA``, else the user's cache. It need not exist yet.
-
-    Raises `DataError` when the path is there but is not a folder. Introduced in notebook 00.
-    """
-    folder = Path(os.environ.get("MNISTLIB_DATA") or platformdirs.user_cache_dir("mnistlib", appauthor=False)).expanduser()
-    if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's, these never raise
-        raise DataError(
-            f"the data folder {folder} is a file, and must be a folder. "
-            "Remove that file, or set the environment variable MNISTLIB_DATA to a folder."
-        )
+    """Return the folder for downloaded data: ``$MNISTLIB_DATA``, or else the user's cache. It need not exist yet."""
+    try:
+        default = platformdirs.user_cache_dir("mnistlib", appauthor=False)
+        folder = Path(os.environ.get("MNISTLIB_DATA") or default).expanduser()
+    except RuntimeError as error:  # ~nosuchuser, or no home folder at all
+        raise DataError(f"the data folder cannot be found ({error}). Set MNISTLIB_DATA to a folder.") from None
+    if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's methods, these never raise
+        raise DataError(f"the data folder {folder} is not a folder. Move it away, or set MNISTLIB_DATA to a folder.")
     return folder
 
 
 def check_writable(folder) -> None:
-    """Make ``folder`` if need be, and raise `DataError` unless a file can be written in it."""
+    """Create ``folder`` if needed, and raise `DataError` unless a file can be written in it."""
     with atomic_write(Path(folder) / ".mnistlib-test") as file:
         file.write(b"test")
     Path(folder, ".mnistlib-test").unlink(missing_ok=True)
@@ -35,26 +34,27 @@ def check_writable(folder) -> None:
 
 @contextmanager
 def atomic_write(path):
-    """Open a temporary binary file beside ``path``; rename it to ``path`` when the block ends well.
+    """Open a temporary binary file beside ``path``, and rename it to ``path`` when the block ends without an error.
 
-    Readers see the old file or the whole new one, never a part, also when two programs write at
-    once. When the block raises, ``path`` stays as it was and the temporary file is removed.
+    Readers see the old file or the complete new one, never a part. A symbolic link is followed, and an existing file
+    keeps its mode. Raises `DataError` when the file cannot be written.
     """
-    path, temporary = Path(path), None
+    path, temporary = Path(os.path.realpath(path)), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        mode = os.stat(path).st_mode if os.path.exists(path) else stat.S_IFREG | 0o644
+        if not stat.S_ISREG(mode):
+            raise OSError(None, "it is not a regular file")
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}. Make room there and see that you may write to "
-            f"{path.parent}, or choose another place (for data: set the environment variable MNISTLIB_DATA)."
-        ) from error
+        remedy = f"Make room and permit writing in {path.parent}, or choose another place (for data: MNISTLIB_DATA)."
+        raise DataError(f"cannot write {path}: {error.strerror or error}. {remedy}") from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)  # gone already when all went well
+            Path(temporary).unlink(missing_ok=True)  # it is already gone when all went well

@@ -1,0 +1,158 @@
+"""One engine for all experiments: recipes × seeds, here, in several processes, or on a Dask cluster. Notebook 05."""
+
+import itertools
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import torch
+import torchvision
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm.auto import tqdm
+
+from mnistlib.data import ImageDataset, is_whole, load
+from mnistlib.evaluation import check_fits, evaluate
+from mnistlib.files import DataError
+from mnistlib.lab.checkpoint import Checkpoint
+from mnistlib.lab.cluster import run_on_cluster
+from mnistlib.lab.recipes import Recipe
+from mnistlib.lab.results import append, frame, runs
+from mnistlib.lab.stacked import fit_stacked
+from mnistlib.lab.targets import check_target
+from mnistlib.train import check_settings, pick_device
+
+
+def sweep(
+    recipes: Recipe | Iterable[Recipe],
+    seeds: Iterable[int] = range(10),
+    out=None,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    datasets: dict[str, ImageDataset] | None = None,
+    progress: bool = True,
+    command: str = "mnistlib.lab.sweep",
+) -> pd.DataFrame:
+    """Train each recipe with each seed, measure it on the test images, and return one row per run, as `results.read`.
+
+    ``workers`` processes train at the same time, each with its part of the threads; ``scheduler`` is the address of a
+    Dask cluster instead. Dask runs what anyone who reaches the scheduler sends: use a network that you trust, and one
+    thread per worker. On CUDA, runs of a recipe that differ only in the seed are trained at once (`fit_stacked`).
+    ``datasets`` gives images for names of datasets; `load` gives the others. A dataset that cannot be had is skipped:
+    the reason is printed, and is in ``.attrs["skipped"]`` of the result.
+
+    With ``out``, each run is appended to this file (`results.append`) as soon as it is done. What the file holds is
+    not computed again, and an unfinished training continues after its last epoch, from a checkpoint in a folder
+    beside ``out``. Raises ValueError for settings that do not fit, and `DataError` when ``out`` cannot be read or
+    written, both before the first training, and MemoryError when a process dies. Introduced in notebook 05.
+    """
+    recipes, seeds = [recipes] if isinstance(recipes, Recipe) else list(recipes), list(seeds)
+    whole = all(is_whole(number) and 0 <= number < 2**63 for number in [*seeds, workers - 1])
+    if not recipes or not seeds or not whole:
+        got = f"{len(recipes)} recipes, seeds {seeds} and workers={workers!r}"
+        raise ValueError(f"give recipes, seeds that are whole numbers from 0, and at least one worker; got {got}.")
+    keys = {recipe.key(seed): (recipe, int(seed)) for recipe, seed in itertools.product(recipes, seeds)}
+    found = runs(out) if out is not None and check_target(out).exists() else []
+    done = {run["key"]: run for run in found}
+    jobs = {key: job for key, job in keys.items() if key not in done}
+    datasets, skipped = _loaded([recipe for recipe, _ in jobs.values()], datasets or {})
+    jobs = {key: job for key, job in jobs.items() if job[0].dataset not in skipped}
+    folder = None if out is None or scheduler else Path(out).with_name(f"{Path(out).name}.unfinished")
+    tasks = []
+    for recipe, its_runs in _grouped(jobs, stacked=not scheduler and pick_device().type == "cuda"):
+        checkpoint = folder / f"{next(iter(its_runs))}.pt" if folder and len(its_runs) == 1 else None
+        tasks.append((recipe, its_runs, datasets[recipe.dataset], checkpoint))
+    with tqdm(total=len(jobs), desc="sweep", unit="run", disable=not progress) as bar:
+        for measured in _completed(tasks, workers, scheduler):
+            for run in measured:
+                run["command"] = command
+                if out is not None:
+                    append(out, run)
+                if folder:
+                    Checkpoint(folder / f"{run['key']}.pt").remove()
+                done[run["key"]] = run
+                bar.set_postfix_str(f"{run['recipe']['network']}: {run['test_accuracy']:.2%}")
+                bar.update()
+    if folder and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    for name, reason in skipped.items():
+        print(f"{name} was skipped: {reason}", file=sys.stderr)
+    rows = frame([done[key] for key in keys if key in done])
+    rows.attrs["skipped"] = skipped
+    return rows
+
+
+def train_and_measure(recipe, runs: dict[str, int], dataset, checkpoint=None, threads: int | None = None) -> list[dict]:
+    """Train one recipe with one or more seeds, each given by the key of its run, and return the runs."""
+    if threads:
+        torch.set_num_threads(threads)
+    train, valid, test = recipe.splits(dataset, min(runs.values()))
+    if len(runs) == 1:
+        trained = [recipe.train(*runs.values(), dataset, checkpoint)]
+    else:
+        ensemble = fit_stacked(recipe.build, runs.values(), train, valid, **recipe.settings())
+        trained = zip(ensemble.nets, ensemble.histories, strict=True)
+    device, measured = pick_device(), []
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    machine["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    for (key, seed), (net, history) in zip(runs.items(), trained, strict=True):
+        on_test, on_train = evaluate(net, test), evaluate(net, train)
+        run = {"key": key, "recipe": recipe.to_dict(), "seed": seed}
+        run |= {"test_accuracy": on_test.accuracy, "test_loss": on_test.loss}
+        run |= {"train_accuracy": on_train.accuracy, "train_loss": on_train.loss}
+        run["history"] = {name: values for name, values in vars(history).items() if name != "step_loss"}
+        wrong = sorted(on_test.errors().tolist())
+        run["errors"] = " ".join(f"{image}:{on_test.predictions[image]}" for image in wrong)
+        run |= {"versions": versions, "machine": machine, "date": time.strftime("%Y-%m-%d")}
+        measured.append(run)
+    return measured
+
+
+def _loaded(recipes: list[Recipe], given: dict[str, ImageDataset]) -> tuple[dict[str, ImageDataset], dict[str, str]]:
+    """Return the datasets that can be had, and why the others cannot; ValueError unless they fit the recipes."""
+    datasets, skipped = dict(given), {}
+    for recipe in dict.fromkeys(recipes):
+        name = recipe.dataset
+        try:
+            datasets |= {} if name in datasets or name in skipped else {name: load(name)}
+        except DataError as error:
+            skipped[name] = str(error)
+        if name in skipped:
+            continue
+        dataset, images = datasets[name], len(datasets[name].train) - recipe.valid
+        if images < 1:
+            raise ValueError(f"{dataset} has too few images to keep {recipe.valid:,} of them for validation.")
+        check_settings(epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr, images=images)
+        check_fits(recipe.build(0), recipe.splits(dataset, 0)[2].take(1))
+    return datasets, skipped
+
+
+def _grouped(jobs: dict[str, tuple[Recipe, int]], stacked: bool) -> list[tuple[Recipe, dict[str, int]]]:
+    """Return recipes, each with the keys and seeds of runs that are trained together."""
+    groups = {}
+    for key, (recipe, seed) in jobs.items():
+        alone = not stacked or recipe.patience or recipe.averaging or (recipe.valid and recipe.split_seed is None)
+        groups.setdefault((recipe, seed if alone else None), {})[key] = seed
+    return [(recipe, runs) for (recipe, _), runs in groups.items()]
+
+
+def _completed(tasks: list[tuple], workers: int, scheduler: str | None) -> Iterator[list[dict]]:
+    """Run `train_and_measure` on each task, and yield its result as soon as it is there."""
+    if scheduler:
+        yield from run_on_cluster(train_and_measure, tasks, scheduler)
+    elif workers == 1:
+        yield from itertools.starmap(train_and_measure, tasks)
+    else:
+        threads = max(1, torch.get_num_threads() // workers)
+        pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
+        try:
+            yield from pool(joblib.delayed(train_and_measure)(*task, threads) for task in tasks)
+        except TerminatedWorkerError:
+            what = "a worker process was killed, perhaps because memory ran out."
+            raise MemoryError(f"{what} Finished runs are kept: run the command again, with fewer workers.") from None

@@ -1,0 +1,39 @@
+"""One network trained from many seeds: a loop over `fit`. Introduced in notebook 06."""
+
+from dataclasses import dataclass
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from mnistlib.data import Split
+from mnistlib.evaluation import Evaluation, evaluate
+from mnistlib.networks import find
+from mnistlib.train import History, fit
+
+
+@dataclass
+class Ensemble:
+    """Networks that differ only in their seed, and the `History` of each. Introduced in notebook 06."""
+
+    seeds: list[int]
+    nets: list[nn.Module]
+    histories: list[History]
+
+    def evaluate(self, split: Split) -> list[Evaluation]:
+        """Evaluate each network on a split."""
+        return [evaluate(net, split) for net in self.nets]
+
+
+def fit_seeds(network, seeds, train: Split, valid: Split | None = None, *, progress=True, **settings) -> Ensemble:
+    """Build and train ``network``, a key of `NETWORKS` or a function of the seed, once for each seed. Notebook 06.
+
+    ``settings`` are those of `fit`, without ``seed``. Raises ValueError for seeds that repeat, and as `fit` does.
+    """
+    seeds = list(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}.")
+    nets = [(find(network).build if isinstance(network, str) else network)(seed) for seed in seeds]
+    histories = []
+    for seed, net in zip(seeds, tqdm(nets, "training", unit="network", disable=not progress), strict=True):
+        histories.append(fit(net, train, valid, seed=seed, progress=False, **settings))
+    return Ensemble(seeds, nets, histories)
