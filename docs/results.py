@@ -1,0 +1,70 @@
+"""Write docs/results.md from the runs in results/: ``python docs/results.py``."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mnistlib import lab
+
+HERE = Path(__file__).parent
+
+
+def markdown(frame: pd.DataFrame, digits: dict[str, int]) -> str:
+    """Return a data frame as a Markdown table; NaN becomes an empty cell."""
+    cells = [[str(name) for name in frame.columns], ["---"] * len(frame.columns)]
+    for row in frame.to_dict("records"):
+        texts = {name: f"{value:.{digits[name]}f}" if name in digits else f"{value}" for name, value in row.items()}
+        cells.append(["" if pd.isna(row[name]) else text for name, text in texts.items()])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def section(title: str, text: str, runs: pd.DataFrame, by: str) -> str:
+    """Return one table of runs with its command, machine and versions."""
+    table = lab.table(runs, by).reset_index()
+    if by == "network":
+        table = table.assign(network=table.title, parameters=table.parameters.map("{:,}".format))
+    table["mean ± 95 %"] = [f"{row['mean']:.2f} ± {row.confidence_interval:.2f}" for _, row in table.iterrows()]
+    names = [by, *(["parameters"] if by == "network" else []), "seeds", "epochs", "mean ± 95 %", "sd", "published"]
+    first = runs.iloc[0]
+    versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
+    machine = ", ".join(f"{name} {value}" for name, value in first.machine.items())
+    made = f"Made by `{first.command}` with {versions}, on a machine with: {machine}."
+    return f"## {title}\n\n{text}\n\n{markdown(table[names], {'epochs': 0, 'sd': 2, 'published': 3})}\n\n{made}\n"
+
+
+def page() -> str:
+    """Return the whole page."""
+    four = lab.read("four_datasets")
+    ours, theirs = (four[four.loss == loss] for loss in ("cross-entropy", "softmax-cross-entropy"))
+    padded = "Padded LeNet-5, trained on all training images, tested once."
+    return "\n".join(
+        [
+            "# Results\n",
+            "All accuracies are in %, on the official test images. `mean ± 95 %` is the mean over the seeds with half\n"
+            "the width of its 95 % confidence interval (Student's t); `sd` is the standard deviation over the seeds.\n"
+            "Every run is one line of JSON in [results/](../results), and `python docs/results.py` computes this page\n"
+            "from these lines. To add a run, use `python -m mnistlib sweep` with `--out` and the path of the file.\n",
+            section("Notebook 03", "LeNet-5 as notebook 03 trains it.", lab.read("lenet5_ten_seeds"), "network"),
+            section(
+                "Thirteen networks",
+                "Each network with the recipe of its source, as far as the first version of the course followed it.\n"
+                "Notebook 05 lists what differs from the sources. Three seeds make wide intervals.",
+                lab.read("networks"),
+                "network",
+            ),
+            section("Four datasets, our recipe", f"{padded} One-cycle Adam, augmented digits.", ours, "dataset"),
+            section(
+                "Four datasets, the published protocol",
+                f"{padded} The protocol of antoine-spahr/MNIST-LeNet5-Pytorch with its softmax before the loss,\n"
+                "but 20 epochs instead of 150. With so few epochs, some networks never predict a class (notebook 07).",
+                theirs,
+                "dataset",
+            ),
+            "KMNIST and QMNIST have no rows, because that machine did not have their training images. Where you have\n"
+            "them, run `python -m mnistlib sweep --recipes modern --datasets KMNIST QMNIST`.\n",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    (HERE / "results.md").write_text(page(), "utf-8", newline="\n")
