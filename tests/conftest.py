@@ -1,4 +1,4 @@
-"""Fixtures that the unit tests share."""
+"""Fixtures that the tests share."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import configuration, settings
 
-from mnistlib import datasets, networks
+from mnistlib import data, networks
 
 # The same examples every time: what passed yesterday passes today. Nothing is written into the repository.
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "mnistlib-hypothesis")
@@ -25,6 +25,16 @@ def data_folder(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     monkeypatch.setenv("MNISTLIB_DATA", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def environment_kept():
+    """Dask's workers set OMP_NUM_THREADS and more in the process that starts them."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture
@@ -48,23 +58,23 @@ def mnist(tmp_path_factory):
     """The real MNIST. Tests must not change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNISTLIB_DATA", str(tmp_path_factory.mktemp("session-data")))
-        return datasets.load("MNIST")
+        return data.load("MNIST")
 
 
 @pytest.fixture(scope="session")
 def small(mnist):
     """2,000 training and 1,000 test images of MNIST."""
-    return datasets.ImageDataset("MNIST", mnist.train.take(2000), mnist.test.take(1000))
+    return data.ImageDataset("MNIST", mnist.train.take(2000), mnist.test.take(1000))
 
 
 @pytest.fixture
 def fake_split():
     """A function that makes a split of random pixels; labels go round 0 … 9."""
 
-    def make(count=20, size=28, classes=datasets.DIGITS, seed=0, **fields):
+    def make(count=20, size=28, classes=data.DIGITS, seed=0, **fields):
         generator = torch.Generator().manual_seed(seed)
         images = torch.randint(0, 256, (count, 1, size, size), generator=generator, dtype=torch.uint8)
-        return datasets.Split(images, torch.arange(count) % len(classes), classes, **fields)
+        return data.Split(images, torch.arange(count) % len(classes), classes, **fields)
 
     return make
 

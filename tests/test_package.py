@@ -1,103 +1,81 @@
-"""The package as a whole: its names, and that imports go one way."""
+"""The package as a whole: its names, its size, that imports go one way, and that a wheel holds all of it."""
 
 import ast
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import lines
 import pytest
 
 import mnistlib
 
 FOLDER = Path(mnistlib.__file__).parent
-LEVELS = {  # a module imports only modules of a lower level
-    "augmentation": 0,
-    "checks": 0,
-    "files": 0,
-    "runs": 1,
-    "datasets": 1,
-    "lenet1998": 1,
-    "networks": 2,
-    "tfrecords": 2,
-    "counting": 3,
-    "checkpoints": 3,
-    "evaluation": 3,
-    "tracing": 3,
-    "training": 4,
-    "ensembles": 5,
-    "plots": 5,
-    "comparisons": 6,
-    "diagrams": 6,
-    "drawing": 6,
-    "experiments": 6,
-    "hiragana": 6,
-    "reports": 6,
-    "exercises": 7,
-    "sweeps": 7,
-    "pictures": 8,
+ROOT = FOLDER.parent
+COMMANDS = {"cli", "doctor", "__main__"}
+MAY_IMPORT = {  # a part of the package, and the parts that it may import beside itself
+    "core": set(),
+    "exercises": {"core"},
+    "live": {"core"},
+    "lab": {"core"},
+    "show": {"core", "lab"},
+    "session": {"core", "lab"},
+    "commands": {"core", "exercises", "live", "lab", "show", "session"},
 }
 
 
-def imported_modules(path):
+def part_of(module: str) -> str:
+    """The part that a module's name belongs to: mnistlib.lab.sweep to lab, mnistlib.data to core."""
+    name = module.split(".")[1] if "." in module else ""
+    return "commands" if name in COMMANDS else name if name in MAY_IMPORT else "core"
+
+
+def imported(path: Path) -> set[str]:
     """The modules of mnistlib that a file imports, also inside functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == "mnistlib"}
-        elif isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == "mnistlib"):
-            inside = (node.module or "") if node.level else node.module.partition(".")[2]
-            found |= {inside} if inside else {alias.name for alias in node.names}
-    return found
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports in the package are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "mnistlib"}
 
 
-@pytest.mark.parametrize("name", mnistlib.__all__)
-def test_every_public_name_resolves(name):
-    assert getattr(mnistlib, name) is not None
-    assert name in dir(mnistlib)
+def test_imports_go_one_way():
+    wrong = []
+    for path in FOLDER.rglob("*.py"):
+        part = part_of("mnistlib." + ".".join(path.relative_to(FOLDER).with_suffix("").parts))
+        wrong += [(path.name, name) for name in imported(path) if part_of(name) not in MAY_IMPORT[part] | {part}]
+    assert wrong == []
 
 
-def test_every_public_name_is_documented():
-    undocumented = [name for name in mnistlib.__all__ if name != "NETWORKS" and not getattr(mnistlib, name).__doc__]
-    assert undocumented == []
+def test_no_part_is_longer_than_its_limit():
+    assert {part: count for part, count in lines.counts().items() if count > lines.LIMITS[part]} == {}
 
 
-def test_an_unknown_name_says_which_there_are():
-    with pytest.raises(AttributeError, match="has no attribute 'lode'; it has load, fetch"):
-        mnistlib.lode  # noqa: B018
+def test_every_public_name_resolves_and_is_documented():
+    assert [name for name in mnistlib.__all__ if name not in dir(mnistlib)] == []
+    assert [name for name in mnistlib.__all__ if name != "NETWORKS" and not getattr(mnistlib, name).__doc__] == []
 
 
 def test_import_is_quick_since_it_leaves_torch_out():
     code = "import sys, mnistlib; print([m for m in ('torch', 'numpy', 'pandas', 'matplotlib') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_every_module_has_its_place_in_the_order():
-    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "__main__", "doctor"}
-    assert modules == set(LEVELS)
-
-
-@pytest.mark.parametrize("module", LEVELS)
-def test_imports_go_one_way(module):
-    imported = imported_modules(FOLDER / f"{module}.py")
-    assert imported <= set(LEVELS)
-    assert [name for name in imported if LEVELS[name] >= LEVELS[module]] == []
-
-
-def test_only_the_command_line_imports_the_doctor_and_nothing_imports_the_command_line():
-    importers = {path.stem: imported_modules(path) for path in FOLDER.glob("*.py")}
-    assert [name for name, imported in importers.items() if "doctor" in imported] == ["__main__"]
-    assert [name for name, imported in importers.items() if "__main__" in imported] == []
-
-
-def test_the_data_ships_with_the_package():
-    shipped = sorted(path.name for path in (FOLDER / "data" / "MNIST" / "raw").glob("*.gz"))
-    assert shipped == [
-        "t10k-images-idx3-ubyte.gz",
-        "t10k-labels-idx1-ubyte.gz",
-        "train-images-idx3-ubyte.gz",
-        "train-labels-idx1-ubyte.gz",
-    ]
-    assert sorted(path.name for path in (FOLDER / "data" / "FashionMNIST" / "sample").glob("*.gz")) == shipped
-    assert (FOLDER / "data" / "FashionMNIST" / "LICENSE").is_file()
-    assert (FOLDER / "weights" / "lenet5.pt").is_file()
+@pytest.mark.slow
+def test_a_wheel_holds_every_file_of_the_package(tmp_path):
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={tmp_path / 'wheel'}"]
+    ignore = shutil.ignore_patterns(".git", ".venv*", "build", "notebooks", "*.egg-info", "__pycache__")
+    source = tmp_path / "course"
+    shutil.copytree(ROOT, source, ignore=ignore)  # setuptools writes beside what it builds
+    subprocess.run([*pip, str(source)], check=True)
+    (wheel,) = (tmp_path / "wheel").iterdir()
+    held = set(zipfile.ZipFile(wheel).namelist())
+    own = [path for path in (source / "mnistlib").rglob("*") if path.is_file() and path.name != "README.md"]
+    wanted = {path.relative_to(source).as_posix() for path in own}
+    wanted |= {f"mnistlib/results/{path.name}" for path in (ROOT / "results").glob("*.json*")}
+    assert wanted - held == set()

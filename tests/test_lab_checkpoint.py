@@ -1,0 +1,413 @@
+"""Trainings that are stopped, by an error or by a kill, continue and end with the same bits; bad files do no harm."""
+
+import errno
+import io
+import multiprocessing
+import os
+import pickle
+import random
+import threading
+import time
+import zipfile
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from mnistlib import Augmentation, build, fit
+from mnistlib.data import Split
+from mnistlib.files import DataError, atomic_write
+from mnistlib.lab import Checkpoint
+from mnistlib.lab.callbacks import EarlyStopping, WeightAverage, decay
+from mnistlib.train import constant, one_cycle
+
+STEPS = 3  # an epoch: 60 images in batches of 20
+AUGMENTATION = Augmentation(10, 0.07, (0.9, 1.1))
+
+
+def images(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    return Split(pixels, torch.arange(count) % 10)
+
+
+TRAIN, VALID = images(60, seed=1), images(30, seed=2)
+
+
+class Stopped(Exception):
+    pass
+
+
+def counted(seen, stop=None):
+    """A loss that notes each of its calls, and stops the training at a step, from 1; it always has the same name."""
+
+    def loss(logits, labels):
+        seen.append(1)
+        if len(seen) == stop:
+            raise Stopped
+        return F.cross_entropy(logits, labels)
+
+    return loss
+
+
+def trained(path=None, *, stop=None, steps=None, weights=0, net=None, callbacks=(), **options):
+    """A small network with dropout, and its history, after `fit`; stopped when step ``stop`` begins."""
+    if net is None:
+        torch.manual_seed(weights)
+        net = nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 10))
+    settings = {"train": TRAIN, "valid": VALID, "epochs": 4, "batch_size": 20, "lr": 0.005, "seed": 3} | options
+    callbacks = [Checkpoint(path), *callbacks] if path else list(callbacks)
+    loss = counted([] if steps is None else steps, stop)
+    return net, fit(net, callbacks=callbacks, loss=loss, progress=False, **settings)
+
+
+def stopped(path, stop, **options):
+    with pytest.raises(Stopped):
+        trained(path, stop=stop, **options)
+
+
+def bits(net, history):
+    numbers = {name: values for name, values in vars(history).items() if name != "seconds"}
+    return numbers, {name: tensor.contiguous().numpy().tobytes() for name, tensor in net.state_dict().items()}
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("MNISTLIB_DEVICE", "cpu")
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder" / "training.pt"
+
+
+@pytest.fixture
+def half(path):
+    """The path of a checkpoint after two of four epochs."""
+    stopped(path, 2 * STEPS + 2)
+    return path
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# It continues where it was
+
+OPTIMIZERS = {
+    "one-cycle Adam": one_cycle,
+    "Adam": constant,
+    "decay": decay(0.9),
+    "Adadelta": partial(constant, kind=torch.optim.Adadelta, eps=1e-7),
+    "SGD": partial(one_cycle, kind=torch.optim.SGD, momentum=0.9),
+    "AdamW": partial(constant, kind=torch.optim.AdamW),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("valid", [None, VALID], ids=["no validation", "validation"])
+def test_a_stopped_training_ends_with_the_bits_of_one_that_was_not(path, optimizer, valid):
+    options, steps = {"optimizer": optimizer, "valid": valid, "train": TRAIN.augmented(AUGMENTATION)}, []
+    stopped(path, 2 * STEPS + 2, **options)
+    torch.rand(3)  # the caller's random numbers have no part in it
+    again = trained(path, weights=5, steps=steps, **options)  # nor have the new network's own weights
+    assert len(steps) == 2 * STEPS
+    assert bits(*again) == bits(*trained(**options))
+
+
+def test_a_training_can_be_stopped_at_every_step(path):
+    options = {"net": None, "train": TRAIN.augmented(AUGMENTATION), "optimizer": decay(0.9)}
+    expected = bits(*trained(**options))
+    for step in range(1, 4 * STEPS + 1):
+        path.unlink(missing_ok=True)
+        stopped(path, step, **options)
+        assert bits(*trained(path, **options)) == expected
+
+
+def test_channels_last_weights_and_their_optimizer_continue_too(path):
+    expected = bits(*trained(net=build("lenet5-padded", 0)))
+    stopped(path, 2 * STEPS, net=build("lenet5-padded", 0))
+    assert bits(*trained(path, net=build("lenet5-padded", 9))) == expected
+
+
+def test_early_stopping_and_averaged_weights_continue_too(path):
+    def callbacks():
+        return [EarlyStopping(2), WeightAverage(0.9)]
+
+    options = {"epochs": 40, "lr": 0.003, "optimizer": constant}
+    own = callbacks()
+    expected = bits(*trained(callbacks=own, **options))
+    epochs = len(expected[0]["valid_loss"])
+    assert 2 < epochs < 40
+    for epoch in {1, epochs - 1}:
+        path.unlink(missing_ok=True)
+        stopped(path, epoch * STEPS + 1, callbacks=callbacks(), **options)
+        again, steps = callbacks(), []
+        assert bits(*trained(path, callbacks=again, **options)) == expected
+        assert again[1].valid_accuracy == own[1].valid_accuracy
+    assert bits(*trained(path, callbacks=callbacks(), steps=steps, **options)) == expected  # it is finished
+    assert steps == []
+
+
+def test_a_finished_training_is_not_repeated_even_where_nothing_can_be_written(path, monkeypatch):
+    net, history = trained(path)
+    before, state, steps = path.read_bytes(), torch.get_rng_state(), []
+    for name in ("fsync", "replace", "unlink"):
+        monkeypatch.setattr(os, name, lambda *_, **__: pytest.fail("something was written"))
+    again, its_history = trained(path, steps=steps, weights=5)
+    assert steps == []
+    assert vars(its_history) == vars(history)  # the seconds too
+    assert bits(again, its_history) == bits(net, history)
+    assert path.read_bytes() == before
+    torch.set_rng_state(state)
+
+
+def test_a_checkpoint_changes_neither_the_training_nor_the_callers_random_numbers(path):
+    expected = bits(*trained())
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    net = build("lenet5-padded", 0)
+    fit(net, TRAIN, epochs=1, batch_size=20, callbacks=[Checkpoint(path.with_name("other.pt"))], progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert bits(*trained(path)) == expected
+
+
+# The checkpoint of another training
+
+OTHER = {
+    "lr": {"lr": 0.0051},
+    "epochs": {"epochs": 5},
+    "seed": {"seed": 4},
+    "batch_size": {"batch_size": 21},
+    "optimizer": {"optimizer": partial(one_cycle, betas=(0.8, 0.9))},
+    "schedule": {"optimizer": constant},
+    "augmentation": {"train": TRAIN.augmented(AUGMENTATION)},
+    "callbacks": {"callbacks": [EarlyStopping(3)]},
+    "training images": {"train": TRAIN.take([*range(59), 0])},
+    "validation images": {"valid": None},
+    "network": {"net": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))},
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_the_checkpoint_of_another_training_is_refused_and_the_difference_named(half, what):
+    before, steps = contents(half.parent), []
+    with pytest.raises(
+        ValueError, match=rf"training\.pt holds another training \((.*; )?{what}: .*, now .*Move it away"
+    ):
+        trained(half, steps=steps, **OTHER[what])
+    assert (steps, contents(half.parent)) == ([], before)
+
+
+def test_factors_of_a_schedule_and_options_of_a_loss_tell_trainings_apart(path):
+    stopped(path, STEPS + 1, optimizer=decay(0.9))
+    with pytest.raises(ValueError, match="schedule: LambdaLR"):
+        trained(path, optimizer=decay(0.8))
+    settings = {"epochs": 1, "batch_size": 20, "callbacks": [Checkpoint(path.with_name("b.pt"))], "progress": False}
+    fit(build("lenet5", 0), TRAIN.resized(32), loss=partial(F.cross_entropy, label_smoothing=0.1), **settings)
+    with pytest.raises(ValueError, match="loss: "):
+        fit(build("lenet5", 0), TRAIN.resized(32), loss=partial(F.cross_entropy, label_smoothing=0.2), **settings)
+
+
+def test_it_must_be_the_first_callback_and_its_settings_plain(path):
+    with pytest.raises(ValueError, match="must be the first callback"):
+        fit(build("lenet5-padded", 0), TRAIN, VALID, batch_size=20, callbacks=[EarlyStopping(1), Checkpoint(path)])
+    with pytest.raises(ValueError, match="can hold only plain numbers and text"):
+        trained(path, optimizer=partial(constant, kind=torch.optim.SGD, momentum=np.float64(0.9)))
+    assert contents(path.parent) == {}
+
+
+# Damaged and hostile files
+
+
+class Trap:
+    """When unpickled without care, this creates a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def assert_refused(path):
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 10))
+    weights, before, steps = bits(net, trained()[1])[1], contents(path.parent), []
+    with pytest.raises(DataError, match="Move it away, and the training starts anew") as caught:
+        trained(path, net=net, steps=steps)
+    assert str(path) in str(caught.value)
+    assert (steps, contents(path.parent)) == ([], before)
+    assert bits(net, trained()[1])[1] == weights  # nothing was restored
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -5000, -1])
+def test_half_a_checkpoint_is_refused(half, kept):
+    half.write_bytes(half.read_bytes()[:kept])
+    assert_refused(half)
+
+
+def test_flipped_bytes_are_refused_or_do_not_matter(half):
+    content, expected, refused = half.read_bytes(), bits(*trained()), 0
+    places = range(0, len(content), len(content) // 25)
+    for place in places:
+        half.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            assert bits(*trained(half)) == expected
+        except DataError:
+            refused += 1
+    assert refused > 0.8 * len(places)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, about what it was given
+@pytest.mark.parametrize("place", ["whole", "state", "description", "plain pickle"])
+def test_a_file_that_would_run_code_does_not(half, tmp_path, place):
+    trap, content = Trap(tmp_path / "trapped"), torch.load(half, weights_only=True)
+    if place == "plain pickle":
+        half.write_bytes(pickle.dumps(trap))
+    else:
+        torch.save(trap if place == "whole" else content | {place: trap}, half)
+    assert_refused(half)
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_small_file_that_would_fill_the_memory_is_refused(half):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(half) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, bytes(50_000_000) if name.endswith("/0") else old.read(name))
+    assert len(buffer.getvalue()) < 1_000_000
+    half.write_bytes(buffer.getvalue())
+    assert_refused(half)
+
+
+def first_moment(state, value):
+    state["optimizer"]["state"][0]["exp_avg"] = value
+
+
+DAMAGE = {
+    "a moment of another shape": lambda state: first_moment(state, torch.zeros(3)),
+    "a moment that repeats one number": lambda state: first_moment(state, torch.zeros(1).expand(4, 1, 5, 4)),
+    "a moment that is no tensor": lambda state: first_moment(state, 0.5),
+    "an empty optimizer": lambda state: state["optimizer"]["state"].clear(),
+    "a missing parameter": lambda state: state["optimizer"]["state"].pop(1),
+    "a learning rate of text": lambda state: state["optimizer"]["param_groups"][0].update(lr="x"),
+    "a learning rate that is no number": lambda state: state["optimizer"]["param_groups"][0].update(lr=float("nan")),
+    "weights of another dtype": lambda state: state["net"].update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
+    "infinite weights": lambda state: state["net"].update({"0.bias": torch.full((4,), torch.inf)}),
+    "sparse weights": lambda state: state["net"].update({"0.bias": torch.zeros(4).to_sparse()}),
+    "missing weights": lambda state: state["net"].pop("0.bias"),
+    "too many seconds": lambda state: state["history"].update(seconds=[1.0] * 9),
+    "text in the history": lambda state: state["history"].update(seconds=["1", "2"]),
+    "another step": lambda state: state.update(step=STEPS),
+    "half a step": lambda state: state.update(step=2.5),
+    "more steps than there are": lambda state: state.update(step=1_000_000),
+    "no scheduler": lambda state: state.update(scheduler=None),
+    "a generator of another kind": lambda state: state.update(generator=torch.zeros(5056, dtype=torch.uint8)),
+    "no random numbers": lambda state: state.update(random=[]),
+    "something more": lambda state: state.update(more=1),
+    "something less": lambda state: state.pop("stop"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_state_that_does_not_fit_is_refused_before_anything_is_restored(half, what):
+    """A fused optimizer would go through memory by a wrong shape and crash the process."""
+    content = torch.load(half, weights_only=True)
+    DAMAGE[what](content["state"])
+    torch.save(content, half)
+    assert_refused(half)
+
+
+# Disks
+
+
+@pytest.mark.parametrize("place", ["below a file", "a folder", "a pipe"])
+def test_a_place_that_cannot_be_a_file_is_found_before_the_first_step(tmp_path, place):
+    (tmp_path / "file").write_bytes(b"old")
+    path, steps = tmp_path / "file" / "training.pt" if place == "below a file" else tmp_path, []
+    if place == "a pipe":
+        os.mkfifo(path := tmp_path / "pipe")
+    with pytest.raises(DataError, match="cannot write"):
+        trained(path, steps=steps)
+    assert steps == []
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(path, monkeypatch, call):
+    real, calls = getattr(os, call), []
+
+    def fails_late(*arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fails_late)
+        with pytest.raises(DataError, match=r"cannot write .*No space left on device"):
+            trained(path)
+    assert path.name in contents(path.parent)
+    assert bits(*trained(path)) == bits(*trained())
+
+
+def test_only_its_own_old_temporary_files_are_deleted(half):
+    own = [f".{half.name}.123.mnistlib-partial", f"..{half.name}.123.mnistlib-partial.x1_y2z3q"]
+    others = [f".{half.name}.20251121", f".{half.name}.original", f"{half.name}.backup", ".other.pt.x1_y2z3q"]
+    for name in [*own, *others]:
+        half.with_name(name).write_bytes(b"half")
+        os.utime(half.with_name(name), (0, 0))
+    half.with_name(fresh := f".{half.name}.77.mnistlib-partial").write_bytes(b"another process writes it now")
+    trained(half)
+    assert sorted(contents(half.parent)) == sorted([half.name, fresh, *others])
+
+
+# Kills
+
+
+def train_in(folder):
+    """In a process of its own: train, and write all bits of the outcome."""
+    torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())
+    callbacks = [EarlyStopping(12), WeightAverage(0.9)]
+    net = trained(folder / "training.pt", epochs=25, optimizer=constant, lr=1e-4, callbacks=callbacks)
+    with atomic_write(folder / "ended") as file:
+        file.write(pickle.dumps(bits(*net)))
+
+
+def changes(folder):
+    """What changes whenever a checkpoint is being written, or has been."""
+    return {(entry.name, entry.stat().st_mtime_ns) for entry in folder.iterdir() if entry.exists()}
+
+
+@pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(), reason="needs processes that start fast"
+)
+def test_a_training_killed_at_random_moments_ends_with_the_bits_of_one_that_was_not(tmp_path):
+    """Each kill comes within milliseconds after the folder changed: while a checkpoint is written, or soon after."""
+    context, moments, kills = multiprocessing.get_context("forkserver"), random.Random(7), 0
+    context.set_forkserver_preload(["mnistlib.lab", "pytest"])
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    for each in (whole, folder):
+        each.mkdir()
+    (process := context.Process(target=train_in, args=(whole,))).start()
+    process.join()
+    while not (folder / "ended").exists():
+        before = changes(folder)
+        (process := context.Process(target=train_in, args=(folder,))).start()
+        if kills < 5:
+            while process.is_alive() and changes(folder) == before:
+                time.sleep(0.0002)
+            time.sleep(moments.uniform(0, 0.02))
+            process.kill()
+        process.join()
+        assert process.exitcode in (0, -9)
+        kills += process.exitcode == -9
+    assert kills >= 3
+    assert (folder / "ended").read_bytes() == (whole / "ended").read_bytes()
