@@ -6,13 +6,13 @@
 writes results/benchmarks.json and prints the table that the README shows. The parts, each a file beside this one:
 
 race     seconds to 99 % test accuracy: `fit`, the usual way, and the network and schedule of PyTorch's official example
-floor    images a second of `fit` for each network, beside what the arithmetic alone would take; where LeNet-5's time goes
+floor    images a second of `fit` for each network, beside what the arithmetic alone would take; where the time goes
 seeds    many seeds at once against one after the other
 course   seconds of each notebook, start-up and imports apart; seconds that `import mnistlib` adds
 growth   seconds and memory of load, fit and evaluate, from 10,000 to 1,120,000 images
 
 Contenders take turns, so that whatever else the machine does meets all alike, and numbers are medians of at least five
-turns; where there are fewer, the file says so. `python benchmarks/bench_race.py` is how the settings of `fit` were chosen.
+turns; where there are fewer, the file says so. `python benchmarks/bench_race.py` chose the settings of `fit`.
 """
 
 import argparse
@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not 1 <= options.threads <= cores():
         parser.error(f"--threads must be 1 to {cores()}, the number of cores; got {options.threads}")
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # of the processes that parts start
+    os.environ["MNISTLIB_DEVICE"] = "cpu"  # where fit trains
     torch.set_num_threads(options.threads)
     out = options.out or OUT
     try:
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 

@@ -36,9 +36,9 @@ def measure(quick: bool = False) -> dict:
     beyond = [seconds_beyond_torch() for _ in range(turns)]
     parts = ("start-up", "imports", "cells")
     return {
-        "what": "each lesson run once from top to bottom in a kernel of its own, without writing it; start-up: of the kernel, "
-        "and its end; imports: what the notebook imports, and the names of mnistlib that it uses, before its first cell; "
-        f"medians of {turns} turns of what imports add to a Python that has imported torch",
+        "what": "each lesson run once from top to bottom in a kernel of its own, without writing it; start-up: of "
+        "the kernel, and its end; imports: what the notebook imports, and the names of mnistlib that it uses, before "
+        f"its first cell; medians of {turns} turns of what imports add to a Python that has imported torch",
         "seconds of all": {part: sum(notebook[part] for notebook in notebooks.values()) for part in parts},
         "all seconds": sum(notebook[part] for notebook in notebooks.values() for part in parts),
         "notebooks": notebooks,
@@ -51,7 +51,9 @@ def run_notebook(path: Path) -> tuple[dict, list[dict]]:
     """The seconds of its parts, and of each cell."""
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(imports_of(notebook)))
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
     start = time.perf_counter()
     client.execute()
     whole = time.perf_counter() - start
@@ -64,7 +66,9 @@ def run_notebook(path: Path) -> tuple[dict, list[dict]]:
 
 def seconds_of(cell) -> float:
     """From when the kernel began with a cell to when it was idle again."""
-    begin, end = (datetime.fromisoformat(cell.metadata["execution"][f"iopub.status.{state}"]) for state in ("busy", "idle"))
+    begin, end = (
+        datetime.fromisoformat(cell.metadata["execution"][f"iopub.status.{state}"]) for state in ("busy", "idle")
+    )
     return (end - begin).total_seconds()
 
 

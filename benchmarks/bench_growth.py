@@ -16,12 +16,13 @@ import torch
 import torchvision
 
 import mnistlib
-from mnistlib.datasets import Split
+from mnistlib import lab  # noqa: F401, its networks too
+from mnistlib.data import Split
 from mnistlib.files import atomic_write
 
 SIZES = {10_000: 5, 60_000: 5, 280_000: 1, 1_120_000: 1}  # images, and how often each thing is done
 QUICK = {1000: 2, 3000: 1}
-NETWORK = "mlp"  # of the thirteen the quickest: what the images themselves cost shows most
+NETWORK = "mlp"  # the quickest of all: what the images themselves cost shows most
 BATCH = 256
 
 
@@ -39,20 +40,24 @@ def measure(quick: bool = False) -> dict:
     smallest, largest = list(found.values())[1 if len(found) > 2 else 0], list(found.values())[-1]
     times = largest["the uint8 tensor, MB"] / smallest["the uint8 tensor, MB"]
     return {
-        "what": f"{NETWORK}; fit: one epoch, batch {BATCH}; seconds: the median of so many turns, and the first one, when the "
-        "system still has to give the memory, which the comparison of sizes takes; MB: the most memory of the process, less "
-        "what it had before: for load after all imports, for fit and evaluate after a rehearsal with a thousand images and after "
-        "the images were made. load reads files in the official format, and the test set",
+        "what": f"{NETWORK}; fit: one epoch, batch {BATCH}; seconds: the median of so many turns, and the first one, "
+        "when the system still has to give the memory, which the comparison of sizes takes; MB: the most memory of "
+        "the process, less what it had before: for load after all imports, for fit and evaluate after a rehearsal "
+        "with a thousand images and after the images were made. load reads files in the official format, and the "
+        "test set",
         "sizes": found,
         f"{times:.4g} times the images take so many times the seconds": {
-            name: largest[f"{name}, first seconds"] / smallest[f"{name}, first seconds"] for name in ("load", "fit", "evaluate")
+            name: largest[f"{name}, first seconds"] / smallest[f"{name}, first seconds"]
+            for name in ("load", "fit", "evaluate")
         },
     }
 
 
 def in_own_process(what: str, images: int, turns: int, folder: str) -> dict:
     command = [sys.executable, __file__, what, str(images), str(turns)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "MNISTLIB_DATA": folder})
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "MNISTLIB_DATA": folder}
+    )
     return json.loads(done.stdout)
 
 
@@ -74,14 +79,18 @@ def load(images: int, turns: int) -> dict:
         seconds.append(time.perf_counter() - start)
         assert len(loaded.train) == images
         del loaded
-    return {"load, seconds": statistics.median(seconds), "load, first seconds": seconds[0], "load, MB": most_memory() - before}
+    return {
+        "load, seconds": statistics.median(seconds),
+        "load, first seconds": seconds[0],
+        "load, MB": most_memory() - before,
+    }
 
 
 def train(images: int, turns: int) -> dict:
     few = mnistlib.load("MNIST").test.take(1000)
     net = mnistlib.build(NETWORK, seed=0)
     # A rehearsal: libraries take their memory now.
-    mnistlib.fit(net, few, epochs=1, batch_size=BATCH, device="cpu", progress=False)
+    mnistlib.fit(net, few, epochs=1, batch_size=BATCH, progress=False)
     mnistlib.evaluate(net, few)
     test = mnistlib.load("MNIST").test
     before = most_memory()
@@ -92,7 +101,7 @@ def train(images: int, turns: int) -> dict:
     split = Split(pixels, test.labels[every])
     result = {"tensor and labels, MB": most_memory() - before}
     for name, work in {
-        "fit": lambda: mnistlib.fit(net, split, epochs=1, batch_size=min(BATCH, images), device="cpu", progress=False),
+        "fit": lambda: mnistlib.fit(net, split, epochs=1, batch_size=min(BATCH, images), progress=False),
         "evaluate": lambda: mnistlib.evaluate(net, split),
     }.items():
         before, seconds = most_memory(), []
@@ -106,7 +115,7 @@ def train(images: int, turns: int) -> dict:
 
 
 def most_memory() -> float:
-    """The most megabytes that this process ever had. Linux's getrusage begins with those of the program that started it."""
+    """The most megabytes that this process ever had; Linux's getrusage begins with those of its parent."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
@@ -122,7 +131,10 @@ def write_files(folder: Path, images: int) -> None:
     raw = folder / "MNIST" / "raw"
     pixels = test.images.numpy().tobytes()
     labels = test.labels.to(torch.uint8).numpy().tobytes()
-    for name, magic, each, piece in (("images", (0x803, images, 28, 28), 784, pixels), ("labels", (0x801, images), 1, labels)):
+    for name, magic, each, piece in (
+        ("images", (0x803, images, 28, 28), 784, pixels),
+        ("labels", (0x801, images), 1, labels),
+    ):
         rest = images % len(test)
         pieces = [struct.pack(f">{len(magic)}I", *magic), *[piece] * (images // len(test)), piece[: rest * each]]
         with atomic_write(raw / f"train-{name}-idx{len(magic) - 1}-ubyte.gz") as file:
@@ -135,11 +147,18 @@ def gzipped(pieces: list[bytes]) -> bytes:
     for piece in pieces:
         if piece not in compressed:
             packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-            compressed[piece] = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)  # ends at a byte, refers to nothing
+            compressed[piece] = packer.compress(piece) + packer.flush(
+                zlib.Z_FULL_FLUSH
+            )  # ends at a byte, refers to nothing
         checksum, length = zlib.crc32(piece, checksum), length + len(piece)
     end = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS).flush()
     header = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
-    return header + b"".join(compressed[piece] for piece in pieces) + end + struct.pack("<II", checksum, length & 0xFFFFFFFF)
+    return (
+        header
+        + b"".join(compressed[piece] for piece in pieces)
+        + end
+        + struct.pack("<II", checksum, length & 0xFFFFFFFF)
+    )
 
 
 def rows(part: dict) -> list[tuple[str, str, str]]:
@@ -155,7 +174,11 @@ def rows(part: dict) -> list[tuple[str, str, str]]:
             f"at most {slowest:.2f}",
             "1: linear",
         ),
-        (f"memory of fit and evaluate beside {int(largest):,} images of {tensor:.0f} MB", f"{extra:.0f} MB", "a small constant"),
+        (
+            f"memory of fit and evaluate beside {int(largest):,} images of {tensor:.0f} MB",
+            f"{extra:.0f} MB",
+            "a small constant",
+        ),
         (f"memory of `load` for these, over the {tensor:.0f} MB", f"{of_largest['load, MB'] / tensor:.1f} times", ""),
     ]
 

@@ -3,6 +3,7 @@
 Run by itself, this file measures the candidates for the settings of `fit` on validation images and prints them.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from unittest.mock import patch
 
+import joblib
 import torch
 import torchvision
 from torch import nn
@@ -19,17 +21,18 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
 import mnistlib
-from mnistlib.runs import run_jobs
+from mnistlib.lab import store
 
 NETWORK = "lenet5-padded"  # the quicker of the two LeNet-5s of today: its C5 is a linear layer
-# Chosen with `python benchmarks/bench_race.py` on 5,000 validation images, the other 55,000 to learn from, six seeds each, as
-# the best of those that take at most six seconds on two cores. Mean accuracy in %, standard deviation in points:
+# Chosen with `python benchmarks/bench_race.py` on 5,000 validation images, the other 55,000 to learn from, six seeds
+# each, as the best of those that take at most six seconds on two cores. Mean accuracy in %, standard deviation:
 #   2 epochs, batch  64: smoothing 0 98.89 ± 0.14, 0.05 99.01 ± 0.08, 0.1 99.05 ± 0.03
-#   2 epochs, batch  96: smoothing 0 98.85 ± 0.16, 0.05 99.03 ± 0.09, 0.1 99.05 ± 0.11; lr 0.015, smoothing 0.05 98.98 ± 0.16
-#   2 epochs, batch 128: smoothing 0 98.83 ± 0.08, 0.05 99.04 ± 0.11, 0.1 99.01 ± 0.12; lr 0.015, smoothing 0.05 98.96 ± 0.10
+#   2 epochs, batch  96: smoothing 0 98.85 ± 0.16, 0.05 99.03 ± 0.09, 0.1 99.05 ± 0.11
+#   2 epochs, batch 128: smoothing 0 98.83 ± 0.08, 0.05 99.04 ± 0.11, 0.1 99.01 ± 0.12
+#   2 epochs, lr 0.015, smoothing 0.05: batch 96 98.98 ± 0.16, batch 128 98.96 ± 0.10
 #   3 epochs, smoothing 0.05: batch 128 99.16 ± 0.06, batch 256 99.06 ± 0.11
-# An epoch takes 3.2 s with batches of 64 on two cores, 2.6 s with 96, 2.5 s with 128, and 2.2 s with 256. No better: SGD with
-# Nesterov momentum, NAdam, RAdam, AdamW, another beta2, He's or orthogonal first weights.
+# An epoch takes 3.2 s with batches of 64 on two cores, 2.6 s with 96, 2.5 s with 128, 2.2 s with 256. No better: SGD
+# with Nesterov momentum, NAdam, RAdam, AdamW, another beta2, He's or orthogonal first weights.
 SETTINGS = {"epochs": 2, "batch_size": 96, "lr": 0.01}
 SMOOTHING = 0.1  # the right answer of a training image counts 90 %, and all ten share the rest (label smoothing)
 GOAL = 0.99
@@ -43,13 +46,19 @@ def measure(quick: bool = False) -> dict:
     train, test = mnist.train.take(images), mnist.test.take(min(images, 10_000))
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MNISTLIB_DATA=folder), torch.random.fork_rng():
         torch.manual_seed(1)  # the official example's own
-        root = mnistlib.fetch("MNIST")
-        racers = {"the usual way": usual_way(root, images), "PyTorch's official example": official_example(root, images, goal)}
+        root = store.fetch("MNIST")
+        racers = {
+            "the usual way": usual_way(root, images),
+            "PyTorch's official example": official_example(root, images, goal),
+        }
         runs, seen = [], {name: [] for name in racers}
         while racers or len(runs) < seeds:
             if len(runs) < seeds:
                 runs.append(ours(train, test, seed=len(runs)))
-                print(f"  fit, seed {runs[-1]['seed']}: {runs[-1]['seconds']:.1f} s, {runs[-1]['test accuracy']:.2%}", flush=True)
+                print(
+                    f"  fit, seed {runs[-1]['seed']}: {runs[-1]['seconds']:.1f} s, {runs[-1]['test accuracy']:.2%}",
+                    flush=True,
+                )
             for name in list(racers):
                 part = next(racers[name], None)
                 if part is None:
@@ -61,10 +70,10 @@ def measure(quick: bool = False) -> dict:
     seconds = statistics.median(run["seconds"] for run in runs)
     speed = statistics.median(run["images a second"] for run in runs)
     return {
-        "what": "MNIST, 60,000 training images; fit: a median over seeds, each its whole training and one evaluation of the "
-        "test set; the others: one whole training each, cut into parts that took turns with fit's seeds, the usual way with "
-        "one evaluation at the end, the official example with one after each epoch, until it reached the goal. Loading the "
-        "files is not counted for any.",
+        "what": "MNIST, 60,000 training images; fit: a median over seeds, each its whole training and one evaluation "
+        "of the test set; the others: one whole training each, cut into parts that took turns with fit's seeds, the "
+        "usual way with one evaluation at the end, the official example with one after each epoch, until it reached "
+        "the goal. Loading the files is not counted for any.",
         "goal": goal,
         "fit": {
             "network": NETWORK,
@@ -81,7 +90,7 @@ def measure(quick: bool = False) -> dict:
 def ours(train, test, seed: int) -> dict:
     start = time.perf_counter()
     net = mnistlib.build(NETWORK, seed=seed)
-    history = mnistlib.fit(net, train, loss=smoothed(SMOOTHING), seed=seed, device="cpu", progress=False, **SETTINGS)
+    history = mnistlib.fit(net, train, loss=smoothed(SMOOTHING), seed=seed, progress=False, **SETTINGS)
     accuracy = mnistlib.evaluate(net, test).accuracy
     seconds = time.perf_counter() - start
     speed = len(train) * len(history.seconds) / sum(history.seconds)
@@ -93,7 +102,7 @@ def smoothed(smoothing: float) -> nn.Module:
 
 
 def usual_way(root, images: int) -> Iterator[dict]:
-    """The same network, epochs, loss and schedule, with torchvision's dataset, a DataLoader, a plain loop: as tutorials do."""
+    """The same network, epochs, loss and schedule as tutorials have it: torchvision's dataset, a DataLoader, a loop."""
     dataset = partial(torchvision.datasets.MNIST, root, transform=transforms.ToTensor())
     loader = DataLoader(Subset(dataset(train=True), range(images)), batch_size=SETTINGS["batch_size"], shuffle=True)
     test_loader = DataLoader(Subset(dataset(train=False), range(min(images, 10_000))), batch_size=1000)
@@ -125,8 +134,8 @@ def official_example(root, images: int, goal: float, most: int = 14) -> Iterator
 
 def official_network() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
-        nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10), nn.LogSoftmax(1),
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10), nn.LogSoftmax(1),
     )  # fmt: skip
 
 
@@ -152,8 +161,8 @@ def evaluation(net, loader, epoch: int) -> dict:
     start = time.perf_counter()
     net.eval()
     with torch.no_grad():
-        right = sum((net(images).argmax(1) == labels).sum().item() for images, labels in loader)
-    return {"epoch": epoch, "seconds": time.perf_counter() - start, "test accuracy": right / len(loader.dataset)}
+        correct = sum((net(images).argmax(1) == labels).sum().item() for images, labels in loader)
+    return {"epoch": epoch, "seconds": time.perf_counter() - start, "test accuracy": correct / len(loader.dataset)}
 
 
 def summary(parts: list[dict], goal: float, our_seconds: float, our_speed: float) -> dict:
@@ -174,7 +183,11 @@ def summary(parts: list[dict], goal: float, our_seconds: float, our_speed: float
 
 def rows(part: dict) -> list[tuple[str, str, str]]:
     fit, usual, official = part["fit"], part["the usual way"], part["PyTorch's official example"]
-    reached = f"{official['epochs']} epochs" if official["reached the goal"] else f"not reached in {official['epochs']} epochs"
+    reached = (
+        f"{official['epochs']} epochs"
+        if official["reached the goal"]
+        else f"not reached in {official['epochs']} epochs"
+    )
     return [
         ("seconds to 99 % on the test set: `fit`, LeNet-5", f"{fit['seconds']:.1f} s", "at most 6 s"),
         ("seeds above 99.0 % in that time", f"{fit['seeds above the goal']} of {len(fit['runs'])}", "at least 9 of 10"),
@@ -206,19 +219,17 @@ def try_out(epochs: int, batch_size: int, lr: float, smoothing: float, seed: int
     train, valid = mnistlib.load("MNIST").train.split(55_000, 5_000, seed=0)
     net = mnistlib.build(NETWORK, seed=seed)
     settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "loss": smoothed(smoothing)}
-    history = mnistlib.fit(net, train, seed=seed, device="cpu", progress=False, **settings)
+    history = mnistlib.fit(net, train, seed=seed, progress=False, **settings)
     return mnistlib.evaluate(net, valid).accuracy, sum(history.seconds)
 
 
 def choose(seeds: int = 6) -> None:
-    jobs = {(*candidate, seed): partial(try_out, *candidate, seed) for candidate in CANDIDATES for seed in range(seeds)}
-    found = {}
-    for key, measured in run_jobs(jobs, workers=torch.get_num_threads()):
-        found.setdefault(key[:-1], []).append(measured)
-        if len(found[key[:-1]]) == seeds:
-            accuracies, seconds = zip(*found[key[:-1]], strict=True)
-            mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
-            print(*key[:-1], f"{mean:.2%} ± {100 * spread:.2f}, {statistics.median(seconds):.1f} s", flush=True)
+    parallel = joblib.Parallel(torch.get_num_threads(), return_as="generator")  # each process on one thread
+    found = parallel(joblib.delayed(try_out)(*candidate, seed) for candidate in CANDIDATES for seed in range(seeds))
+    for candidate in CANDIDATES:
+        accuracies, seconds = zip(*itertools.islice(found, seeds), strict=True)
+        mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
+        print(*candidate, f"{mean:.2%} ± {100 * spread:.2f}, {statistics.median(seconds):.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Many seeds of LeNet-5: all networks in each step, or one training after the other."""
 
+import os
 import statistics
 from contextlib import nullcontext
 from unittest.mock import patch
@@ -8,7 +9,7 @@ import bench_floor
 import torch
 
 import mnistlib
-from mnistlib import ensembles
+from mnistlib.lab import stacked as stacking
 
 BATCH = 128
 NETWORK = "lenet5"
@@ -18,13 +19,13 @@ AUGMENTATION = mnistlib.Augmentation(10, 0.07, (0.9, 1.1))
 def measure(quick: bool = False) -> dict:
     turns, counts = (2, {1: 2, 3: 2}) if quick else (5, {1: 40, 10: 4, 40: 1})
     network = mnistlib.NETWORKS[NETWORK]
-    mult_adds = int(mnistlib.layer_table(network.build(0), network.input_size).loc["total", "mult-adds"])
-    train = mnistlib.load("MNIST").train.take(5000 if quick else 25_600).resized(network.input_size[-1])
+    mult_adds = int(mnistlib.layer_table(network.build(0), network.input_shape).loc["total", "mult-adds"])
+    train = mnistlib.load("MNIST").train.take(5000 if quick else 25_600).resized(network.input_shape[-1])
     ways = {"one after the other": {"stacked": False}, "stacked (vmap)": {"stacked": True}}
     result = {
-        "what": f"{NETWORK}, batch {BATCH}: milliseconds in which every network takes one step, medians of {turns} turns, in "
-        "each all ways and a matrix product; of two epochs the second. The floor: mult-adds × 6 × images over the operations a "
-        "second of that product",
+        "what": f"{NETWORK}, batch {BATCH}: milliseconds in which every network takes one step, medians of {turns} "
+        "turns, in each all ways and a matrix product; of two epochs the second. The floor: mult-adds × 6 × images "
+        "over the operations a second of that product",
         "cpu": on_device("cpu", ways, counts, turns, train, mult_adds, 512 if quick else 2048, augment=None),
         "gpu": None,
     }
@@ -37,7 +38,9 @@ def measure(quick: bool = False) -> dict:
             minutes = 4 * 150 * 469 * of_count["stacked (captured graph)"] / 60_000
             of_count["minutes for four datasets, 150 epochs"] = minutes
     else:
-        result["gpu, why not"] = "no GPU on this machine; with one, it is measured too, with augmentation and as captured graph"
+        result["gpu, why not"] = (
+            "no GPU on this machine; with one, it is measured too, with augmentation and as captured graph"
+        )
     return result
 
 
@@ -51,8 +54,14 @@ def on_device(device, ways, counts, turns, train, mult_adds, size, augment) -> d
                 seen[way].append(milliseconds(device, count, train.take(steps * BATCH), augment, **options))
         found[str(count)] = {way: statistics.median(values) for way, values in seen.items()}
         ratios = [one / other for one, other in zip(*(seen[way] for way in list(ways)[:2]), strict=True)]
-        found[str(count)] |= {"stacking is so many times as fast": statistics.median(ratios), "floor": statistics.median(floors)}
-        print(f"  {device}, {count} seeds: " + ", ".join(f"{way} {found[str(count)][way]:.1f} ms" for way in ways), flush=True)
+        found[str(count)] |= {
+            "stacking is so many times as fast": statistics.median(ratios),
+            "floor": statistics.median(floors),
+        }
+        print(
+            f"  {device}, {count} seeds: " + ", ".join(f"{way} {found[str(count)][way]:.1f} ms" for way in ways),
+            flush=True,
+        )
     return found
 
 
@@ -71,20 +80,26 @@ def peak(device: str, size: int) -> float:
 
 def milliseconds(device: str, count: int, train, augment, stacked: bool, captured: bool = False) -> float:
     """Of one step of all networks, in the second of two epochs: in the first, libraries choose their kernels."""
-    plain = patch.object(ensembles, "_Captured", lambda step: step) if stacked and not captured else nullcontext()
-    with plain:
-        settings = {"epochs": 2, "batch_size": BATCH, "augment": augment, "device": device, "stacked": stacked}
-        ensemble = mnistlib.fit_seeds(NETWORK, range(count), train, progress=False, **settings)
-    histories = ensemble.histories[:1] if stacked else ensemble.histories  # stacked, each has the seconds of all
-    return 1000 * sum(history.seconds[1] for history in histories) / (len(train) // BATCH)
+    train = train.augmented(augment)
+    plain = patch.object(stacking, "_Captured", lambda step, _: step) if stacked and not captured else nullcontext()
+    with plain, patch.dict(os.environ, MNISTLIB_DEVICE=device):
+        if stacked:
+            ensemble = stacking.fit_stacked(NETWORK, range(count), train, epochs=2, batch_size=BATCH)
+        else:
+            ensemble = mnistlib.fit_seeds(NETWORK, range(count), train, epochs=2, batch_size=BATCH, progress=False)
+    return 1000 * sum(history.seconds[1] for history in ensemble.histories) / (len(train) // BATCH)
 
 
 def rows(part: dict) -> list[tuple[str, str, str]]:
     counts = [count for count in part["cpu"] if count != "1"]
     ratios = " and ".join(f"{part['cpu'][count]['stacking is so many times as fast']:.2f}" for count in counts)
-    found = [(f"{' and '.join(counts)} seeds of LeNet-5 stacked, speed over one after the other, on the processor", ratios, "")]
+    found = [
+        (f"{' and '.join(counts)} seeds of LeNet-5 stacked, speed over one after the other, on the CPU", ratios, "")
+    ]
     if part["gpu"]:
-        step, minutes = (part["gpu"]["10"][key] for key in ("stacked (captured graph)", "minutes for four datasets, 150 epochs"))
+        step, minutes = (
+            part["gpu"]["10"][key] for key in ("stacked (captured graph)", "minutes for four datasets, 150 epochs")
+        )
         found.append(("ten LeNet-5s with augmentation on a GPU", f"{step:.2f} ms a step", "at most 0.8 ms"))
         found.append(("forty such trainings of 150 epochs, from that", f"{minutes:.1f} min", "under 4 min"))
     return found

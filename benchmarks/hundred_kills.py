@@ -2,10 +2,11 @@
 
     python benchmarks/hundred_kills.py
 
-writes results/hundred_kills.json, in about seven minutes on one core. A training is a process of its own, with `fit` and a
-checkpoint. It is killed (SIGKILL) and started again with the same command until it ends; then its weights and history must
-have the very bits of a training that was never killed and had no checkpoint. A kill comes while the process starts, at any
-moment of the training, or when a checkpoint is being written; a generator with a fixed seed decides which and when.
+writes results/hundred_kills.json, in about seven minutes on one core. A training is a process of its own, with `fit`
+and a `Checkpoint`. It is killed (SIGKILL) and started again with the same command until it ends; then its weights and
+history must have the same bits as a training that was never killed and had no checkpoint. A kill comes while the
+process starts, at any moment of the training, or while a checkpoint is written; a generator with a fixed seed decides
+which and when.
 """
 
 import argparse
@@ -24,19 +25,29 @@ from pathlib import Path
 import torch
 
 import mnistlib
-from mnistlib.datasets import Split
+from mnistlib.data import Split
 from mnistlib.files import atomic_write
+from mnistlib.lab import Checkpoint
+from mnistlib.lab.callbacks import EarlyStopping, WeightAverage
+from mnistlib.train import constant, one_cycle
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "hundred_kills.json"
 SEED = 2024
 AUGMENTATION = mnistlib.Augmentation(10, 0.07, (0.9, 1.1))
-VARIANTS = {  # how many images to train on, and the options of `fit`: at most eight epochs of half a second
-    "lenet5": (3_000, {"epochs": 8, "lr": 0.005, "augment": AUGMENTATION}),  # one-cycle
-    "small-cnn": (800, {"epochs": 8, "lr": 0.002, "augment": AUGMENTATION, "schedule": None, "patience": 4}),  # has dropout
+VARIANTS = {  # how many images to train on, the settings of `fit`, and its callbacks; small-cnn has dropout
+    "lenet5": (3_000, {"epochs": 8, "lr": 0.005, "optimizer": one_cycle}, lambda: []),
+    "small-cnn": (
+        800,
+        {"epochs": 8, "lr": 0.002, "optimizer": constant},
+        lambda: [EarlyStopping(4), WeightAverage(0.99)],
+    ),
 }
 VALID = 500
 MOMENTS = {"starting": 1, "training": 5, "writing": 4}  # how often which, in tenths
-TRAINING, WRITING = 1.5, 0.004  # seconds: a kill comes at most so long after the training began, or after a file appeared
+TRAINING, WRITING = (
+    1.5,
+    0.004,
+)  # seconds: a kill comes at most so long after the training began, or after a file appeared
 
 
 def main() -> None:
@@ -55,8 +66,8 @@ def main() -> None:
         measured = kill_often(options.kills, Path(folder))
     result = {
         "command": "python benchmarks/hundred_kills.py" + (f" --kills {options.kills}" if options.kills != 100 else ""),
-        "what": "trainings with fit(checkpoint=), killed by SIGKILL and started again until they end; their weights and history, "
-        "seconds left out, compared bit by bit with those of a training that was never killed and had no checkpoint",
+        "what": "trainings with a Checkpoint, killed by SIGKILL and started again until they end; their weights and "
+        "history, without seconds, compared bit by bit with a training that was never killed and had no checkpoint",
         **measured,
         "minutes": round((time.perf_counter() - start) / 60, 1),
         "seed of the moments": SEED,
@@ -76,19 +87,19 @@ def main() -> None:
 def train(variant: str, folder: Path, checkpoint: bool) -> None:
     """Train and write all bits of the outcome to the file ``ended``."""
     torch.set_num_threads(1)
+    os.environ["MNISTLIB_DEVICE"] = "cpu"
     parts = torch.load(folder.parent / f"{variant}.pt", weights_only=True)
-    net = mnistlib.build(variant, seed=0)
+    net, (_, settings, callbacks) = mnistlib.build(variant, seed=0), VARIANTS[variant]
     print("training", flush=True)
     history = mnistlib.fit(
         net,
-        Split(*parts["train"]),
-        valid=Split(*parts["valid"]),
+        Split(*parts["train"]).augmented(AUGMENTATION),
+        Split(*parts["valid"]),
         batch_size=100,
         seed=1,
-        device="cpu",
-        checkpoint=folder / "checkpoint.pt" if checkpoint else None,
+        callbacks=[*([Checkpoint(folder / "checkpoint.pt")] if checkpoint else []), *callbacks()],
         progress=False,
-        **VARIANTS[variant][1],
+        **settings,
     )
     with atomic_write(folder / "ended") as file:
         for tensor in net.state_dict().values():
@@ -122,8 +133,13 @@ def kill_often(kills: int, folder: Path) -> dict:
         else:
             let_run(variant, own, checkpoint=True)
         same = (own / "ended").read_bytes() == never_killed[variant]
-        clean = sorted(path.name for path in own.iterdir() if not path.name.startswith("..")) == ["checkpoint.pt", "ended"]
-        trainings.append({"network": variant, "kills": sum(counts.values()) - done, "bit-identical": same, "clean": clean})
+        if temporary_files(own):
+            time.sleep(6)  # younger ones might belong to another process
+        Checkpoint(own / "checkpoint.pt").remove()  # as a sweep does at its end
+        clean = [path.name for path in own.iterdir()] == ["ended"]
+        trainings.append(
+            {"network": variant, "kills": sum(counts.values()) - done, "bit-identical": same, "clean": clean}
+        )
         print(trainings[-1], flush=True)
     return {
         "kills": sum(counts.values()),
@@ -141,8 +157,8 @@ def write_images(folder: Path) -> None:
     """The images of each variant as one small file, so that a training starts quickly."""
     torch.set_num_threads(1)
     mnist = mnistlib.load("MNIST").train
-    for variant, (count, _) in VARIANTS.items():
-        size = mnistlib.NETWORKS[variant].input_size[-1]
+    for variant, (count, *_) in VARIANTS.items():
+        size = mnistlib.NETWORKS[variant].input_shape[-1]
         few = mnist.take(count + VALID).resized(size)
         parts = {"train": few.take(count), "valid": few.take(list(range(count, count + VALID)))}
         torch.save({name: (part.images, part.labels) for name, part in parts.items()}, folder / f"{variant}.pt")
@@ -188,7 +204,7 @@ def killed(process: subprocess.Popen, moment: str, moments: random.Random, own: 
 
 def temporary_files(own: Path) -> list[str]:
     """The checkpoints that are being written, or were when they were killed."""
-    return [name for name in os.listdir(own) if name.startswith(".checkpoint.pt.")]
+    return [name for name in os.listdir(own) if ".mnistlib-partial" in name]
 
 
 def check_ended(process: subprocess.Popen) -> None:

@@ -1,97 +1,121 @@
-"""Keep the notebooks in order: ``python tools/notebooks.py stamp | execute | clean [NOTEBOOK …]``.
+"""Keep the notebooks in order: ``python tools/notebooks.py execute [NOTEBOOK …]``, or ``… stamp``.
 
-stamp    writes the Colab link, the links to the neighbours and the one set-up cell into each
-         notebook, the Colab badges and `git clone` into the README. The repository's address comes from
-         pyproject.toml; --repository URL puts another one there first. Standard library only.
-execute  runs notebooks from top to bottom in a fresh kernel each and stores what they show.
-clean    takes out of stored notebooks what would differ from run to run (execute does this too).
-
-Without names, all notebooks are meant: the lessons, and after them the solutions of their exercises.
+execute  runs notebooks from top to bottom, each in a new kernel, and stores what they show. Without names: all of them.
+stamp    writes what follows from the course's address on GitHub and from the notebooks' order: the first, the last and
+         the set-up cell of each notebook, and in README.md and docs/ what stands between a mark and <!-- end -->.
+         The marks are <!-- doors 03_train_lenet5 --> for a notebook's badges, <!-- codespaces --> and <!-- clone -->.
+         The address is that of git's remote `origin`, or --repository; without one there are no badges. With --first,
+         nothing happens when the course has an address. This needs the standard library alone.
 """
 
 import argparse
 import json
 import re
-import sys
-import time
+import subprocess
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = ROOT / "pyproject.toml"
-README = ROOT / "README.md"
-BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+GITHUB = "https://github.com/"
 SETUP = """\
-# On Colab: fetch the course's helper package. Anywhere else this cell does nothing.
+# On Colab and Kaggle: install the course's helper package. Anywhere else this cell does nothing.
+import os
 import sys
 
-if "google.colab" in sys.modules:
-    %pip install --quiet "mnist-lenet5-course[tfrecords,draw,onnx] @ git+{repository}" "onnx<1.22"\
-"""
+if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+    """
+INSTALL = '%pip install --quiet "mnist-lenet5-course[tfrecords,draw,onnx] @ git+{}" "onnx<1.22"'
+NO_ADDRESS = 'raise RuntimeError("install mnistlib first: this copy of the course does not know its address")'
 
 
-def course() -> list[Path]:
+def lessons() -> list[Path]:
     """The lessons in reading order."""
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def solutions() -> list[Path]:
-    """The worked exercises: each has the name of its lesson."""
+    """The worked exercises; each has the file name of its lesson."""
     return sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9]_*.ipynb"))
 
 
-def lesson_of(solution: Path) -> Path:
-    """The lesson that a notebook with solutions belongs to."""
-    return solution.parent.parent / solution.name
-
-
 def repository() -> str:
-    """The repository's address, which stands in pyproject.toml alone."""
-    return tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["urls"]["Repository"].removesuffix("/")
+    """The course's address, such as https://github.com/someone/mnist-lenet5-course, or an empty string."""
+    return tomllib.loads(PYPROJECT.read_text("utf-8"))["tool"]["mnistlib"]["repository"]
 
 
-def colab_link(path: Path) -> str:
-    """The address at which Colab opens a notebook of the repository's main branch."""
-    owner_and_name = "/".join(repository().split("/")[-2:])
-    return f"https://colab.research.google.com/github/{owner_and_name}/blob/main/{path.relative_to(ROOT).as_posix()}"
+def remote() -> str:
+    """The address of git's remote `origin` if that is on GitHub, without a user's name or password."""
+    try:
+        command = ["git", "remote", "get-url", "origin"]
+        url = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+    found = re.fullmatch(r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)github\.com[/:]([^/]+/[^/]+?)(?:\.git)?/?", url)
+    return GITHUB + found[1] if found else ""
 
 
-def setup_source() -> str:
-    """The set-up cell, the same in every notebook."""
-    return SETUP.format(repository=repository())
+def doors(path: Path) -> dict[str, tuple[str, str]]:
+    """{where a notebook can be opened: (link, badge)}; empty where the course has no address on GitHub."""
+    _, github, name = repository().partition(GITHUB)
+    file = path.relative_to(ROOT).as_posix()
+    blob = f"{GITHUB}{name}/blob/main/{file}"
+    colab, kaggle, binder = "https://colab.research.google.com", "https://kaggle.com", "https://mybinder.org"
+    found = {
+        "Colab": (f"{colab}/github/{name}/blob/main/{file}", f"{colab}/assets/colab-badge.svg"),
+        "Kaggle": (f"{kaggle}/kernels/welcome?src={blob}", f"{kaggle}/static/images/open-in-kaggle.svg"),
+        "Binder": (f"{binder}/v2/gh/{name}/HEAD?urlpath=lab/tree/{file}", f"{binder}/badge_logo.svg"),
+    }
+    return found if github else {}
 
 
-def header_source(path: Path) -> str:
-    """The first cell: the link to Colab and the neighbours."""
-    return f"[Open in Colab]({colab_link(path)}) | {_neighbours(path)}"
+def stamped_text(text: str) -> str:
+    """A text with what belongs between its marks."""
+    address = repository()
+    space = f"https://codespaces.new/{address.removeprefix(GITHUB)}?quickstart=1"
+
+    def between(found: re.Match) -> str:
+        kind, _, name = found[1].partition(" ")
+        content = ""
+        if kind == "doors":
+            links = doors(ROOT / "notebooks" / f"{name}.ipynb").items()
+            content = " ".join(f"[![Open {name} in {door}]({badge})]({link})" for door, (link, badge) in links)
+        elif kind == "codespaces" and address.startswith(GITHUB):
+            content = f"[![Open in GitHub Codespaces]({GITHUB}codespaces/badge.svg)]({space})"
+        elif kind == "clone" and address:
+            content = f"\n```sh\ngit clone {address}\ncd {address.rpartition('/')[2]}\n```\n"
+        elif kind == "clone":
+            content = "\nDownload the course and open a terminal in its folder.\n"
+        return f"<!-- {found[1]} -->{content}<!-- end -->"
+
+    return re.sub(r"<!-- ((?:doors|codespaces|clone)[ \w]*) -->.*?<!-- end -->", between, text, flags=re.S)
 
 
-def footer_source(path: Path) -> str:
-    """The last cell."""
-    return f"---\n{_neighbours(path)}"
-
-
-def _neighbours(path: Path) -> str:
-    if path in solutions():
-        return f"← [{title(lesson_of(path))}](../{path.name})"
-    notebooks = course()
-    place = notebooks.index(path)
-    links = []
-    if place > 0:
-        links.append(f"← [{title(notebooks[place - 1])}]({notebooks[place - 1].name})")
-    if place + 1 < len(notebooks):
-        links.append(f"[{title(notebooks[place + 1])}]({notebooks[place + 1].name}) →")
-    return " | ".join(links)
+def stamped_notebook(path: Path) -> dict:
+    """A notebook with its first, last and set-up cell as they should be."""
+    notebook, others = read(path), lessons()
+    if path in others:
+        place = others.index(path)
+        links = [f"← [{title(other)}]({other.name})" for other in others[:place][-1:]]
+        links += [f"[{title(other)}]({other.name}) →" for other in others[place + 1 :][:1]]
+    else:
+        links = [f"← [{title(path.parent.parent / path.name)}](../{path.name})"]
+    opens = [f"[Open in {door}]({link})" for door, (link, _) in doors(path).items()]
+    ends = {"header": " | ".join(opens + links), "footer": f"---\n{' | '.join(links)}"}
+    header, footer = (
+        {"cell_type": "markdown", "id": name, "metadata": {}, "source": source} for name, source in ends.items()
+    )
+    cells = [cell for cell in notebook["cells"] if cell["id"] not in ends]
+    setup = next(cell for cell in cells if cell["id"] == "setup")
+    setup["source"] = SETUP + (INSTALL.format(repository()) if repository() else NO_ADDRESS)
+    return {**notebook, "cells": [header, *cells, footer]}
 
 
 def title(path: Path) -> str:
     """A notebook's first heading."""
-    for cell in read(path)["cells"]:
-        heading = re.match(r"# (.+)", "".join(cell["source"])) if cell["cell_type"] == "markdown" else None
-        if heading:
-            return heading[1]
-    raise SystemExit(f"error: {path.name} has no heading; start its first text cell with '# '.")
+    sources = ("".join(cell["source"]) for cell in read(path)["cells"] if cell["cell_type"] == "markdown")
+    return next(found[1] for source in sources if (found := re.match(r"# (.+)", source)))
 
 
 def read(path: Path) -> dict:
@@ -99,130 +123,71 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text("utf-8"))
 
 
-def write(path: Path, notebook: dict) -> bool:
-    """Write under a temporary name and rename, in the layout that Jupyter uses; False when nothing changed."""
+def as_text(notebook: dict) -> str:
+    """The notebook in Jupyter's own layout."""
     for cell in notebook["cells"]:
         cell["source"] = "".join(cell["source"]).splitlines(keepends=True)
-    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    if path.exists() and path.read_text("utf-8") == text:
-        return False
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, "utf-8", newline="\n")
-    temporary.replace(path)
-    return True
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def stamp(paths: list[Path]) -> None:
-    for path in paths:
-        notebook = read(path)
-        stamped = {
-            "header": {"cell_type": "markdown", "id": "header", "metadata": {}, "source": header_source(path)},
-            "footer": {"cell_type": "markdown", "id": "footer", "metadata": {}, "source": footer_source(path)},
-        }
-        cells = [cell for cell in notebook["cells"] if cell.get("id") not in stamped]
-        setup = [cell for cell in cells if cell.get("id") == "setup"]
-        if not setup:
-            setup = [{"cell_type": "code", "execution_count": None, "id": "setup", "metadata": {}, "outputs": []}]
-            after_title = next(i for i, cell in enumerate(cells) if "".join(cell["source"]).startswith("# ")) + 1
-            cells[after_title:after_title] = setup
-        setup[0]["source"] = setup_source()
-        notebook["cells"] = [stamped["header"], *cells, stamped["footer"]]
-        report(path, write(path, notebook))
-    readme = README.read_text("utf-8")
-    mark = re.compile(r"\[!\[Open (\S+) in Colab\]\([^)]*\)\]\([^)]*\)")
-    new = mark.sub(lambda found: f"[![Open {found[1]} in Colab]({BADGE})]({colab_link(ROOT / 'notebooks' / found[1])})", readme)
-    new = re.sub(r"git clone \S+\ncd \S+", f"git clone {repository()}\ncd {repository().rpartition('/')[2]}", new)
-    README.write_text(new, "utf-8", newline="\n")
-    report(README, new != readme)
+def write(path: Path, text: str) -> None:
+    if path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8", newline="\n")
+        print(f"{path.relative_to(ROOT).as_posix()}: written")
 
 
-def set_repository(address: str) -> None:
-    if not re.fullmatch(r"https://[^\s/]+/[^\s/]+/[^\s/]+?/?", address):
-        raise SystemExit(f"error: {address!r} is not a repository's address; give one like https://github.com/OWNER/NAME.")
-    text = PYPROJECT.read_text("utf-8")
-    PYPROJECT.write_text(text.replace(f'"{repository()}"', f'"{address.removesuffix("/")}"'), "utf-8", newline="\n")
-
-
-def clean(notebook: dict) -> None:
+def clean(notebook: dict) -> dict:
     """Take out what changes from run to run: widgets, warnings on stderr, times, versions."""
-    notebook["metadata"] = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
-        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k == "tags"}
+        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter")}
+        outputs = []
+        for output in cell.pop("outputs", []):
+            if output.get("name") == "stderr" or WIDGET in output.get("data", {}):
+                continue
+            if (
+                outputs and output["output_type"] == outputs[-1]["output_type"] == "stream"
+            ):  # one text in several pieces
+                text = "".join([*outputs.pop()["text"], *output["text"]])
+                output = {**output, "text": text.splitlines(keepends=True)}
+            outputs.append(output)
         if cell["cell_type"] == "code":
-            cell["outputs"] = _merged(
-                [o for o in cell["outputs"] if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
-            )
+            cell["outputs"] = outputs
+    return notebook
 
 
-def _merged(outputs: list[dict]) -> list[dict]:
-    """Printed text in one piece; the kernel sends it in as many as its clock makes of it."""
-    merged = []
-    for output in outputs:
-        if merged and output["output_type"] == merged[-1]["output_type"] == "stream":
-            merged[-1]["text"] = ("".join(merged[-1]["text"]) + "".join(output["text"])).splitlines(keepends=True)
-        else:
-            merged.append(output)
-    return merged
-
-
-def execute(paths: list[Path]) -> None:
+def execute(path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
 
-    begin = time.perf_counter()
-    for path in paths:
-        start = time.perf_counter()
-        notebook = nbformat.read(path, as_version=4)
-        folder = {"metadata": {"path": str(path.parent)}}
-        try:
-            NotebookClient(notebook, timeout=600, kernel_name="python3", resources=folder).execute()
-        except CellExecutionError as error:
-            raise SystemExit(f"{error}\nerror: {_name(path)} stopped at the cell above; the file is as it was.") from None
-        executed = json.loads(nbformat.writes(notebook))
-        clean(executed)
-        write(path, executed)
-        print(f"{_name(path)}: {time.perf_counter() - start:.1f} s", flush=True)
-    print(f"all: {time.perf_counter() - begin:.1f} s")
-
-
-def report(path: Path, changed: bool) -> None:
-    print(f"{_name(path)}: {'written' if changed else 'as it was'}")
-
-
-def _name(path: Path) -> str:
-    """solutions/00_start_here.ipynb, not the name alone: two notebooks have that."""
-    return f"solutions/{path.name}" if path in solutions() else path.name
+    notebook = nbformat.read(path, as_version=4)
+    folder = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=folder).execute()
+    write(path, as_text(clean(json.loads(nbformat.writes(notebook)))))
+    print(f"{path.relative_to(ROOT).as_posix()}: executed", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["stamp", "execute", "clean"])
-    parser.add_argument("notebooks", nargs="*", type=Path)
-    parser.add_argument("--repository", metavar="URL", help="stamp: the new address, written to pyproject.toml first")
+    parser.add_argument("command", choices=["execute", "stamp"])
+    parser.add_argument("notebooks", nargs="*", type=lambda name: Path(name).resolve(), help="execute: those to run")
+    parser.add_argument("--repository", metavar="URL", help="stamp: the address, if not that of git's remote")
+    parser.add_argument("--first", action="store_true", help="stamp: only if the course has no address yet")
     options = parser.parse_args()
-    known = course() + solutions()
-    paths = [path.resolve() for path in options.notebooks] or known
-    unknown = [path.name for path in paths if path not in known]
-    if unknown:
-        names = ", ".join(map(_name, known))
-        raise SystemExit(f"error: not a notebook of the course: {', '.join(unknown)}. They are {names}.")
     if options.command == "execute":
-        execute(paths)
-    elif options.command == "stamp":
-        if options.repository:
-            set_repository(options.repository)
-        stamp(paths)
-    else:
-        for path in paths:
-            notebook = read(path)
-            clean(notebook)
-            report(path, write(path, notebook))
+        for path in options.notebooks or lessons() + solutions():
+            execute(path)
+    elif not (options.first and (repository() or not remote())):
+        address = (options.repository or remote() or repository()).removesuffix("/")
+        text = PYPROJECT.read_text("utf-8")
+        write(PYPROJECT, text.replace(f'\nrepository = "{repository()}"\n', f'\nrepository = "{address}"\n'))
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+            write(path, stamped_text(path.read_text("utf-8")))
+        for path in lessons() + solutions():
+            write(path, as_text(stamped_notebook(path)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
