@@ -142,7 +142,7 @@ def clean(notebook: dict) -> dict:
     notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter")}
+        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter", "cellView")}
         outputs = []
         for output in cell.pop("outputs", []):
             if output.get("name") == "stderr" or WIDGET in output.get("data", {}):

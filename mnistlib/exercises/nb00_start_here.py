@@ -1,33 +1,26 @@
 """Checks for the exercises of notebook 00."""
 
+from operator import eq, ge, gt, ne
+
 import torch
 
 from mnistlib.exercises.check import exercise, mistake
 
-pairs = [((2, 0.6), (7, 0.9)), ((1, 0.95), (8, 0.5)), ((0, 0.4), (0, 0.98)), ((9, 0.7), (3, 0.68))]
+images, labels = [[0.9, 0.1], [0.25, 0.75], [0.4, 0.6], [0.95, 0.05], [0.8, 0.2]], [0, 1, 0, 1, 0]
 
 
-def ten(digit, largest):
-    """Ten probabilities: ``largest`` for one digit, the rest for the two digits after it."""
-    return [{0: largest, 1: (1 - largest) / 2, 2: (1 - largest) / 2}.get((i - digit) % 10, 0.0) for i in range(10)]
-
-
-@exercise("right for three lists of nine", ([0.05] * 9,), ([0.25, 0.5] + [0.0] * 7,), ([1.0] + [0.0] * 8,))
-@mistake("That is the sum of the nine; all ten add up to 1", sum)
-@mistake("Subtract all nine, not only the largest", lambda nine: 1 - max(nine))
-def check_tenth_probability(nine):
-    return 1 - sum(nine)
-
-
-@exercise("right for four pairs of images", *[(ten(*first), ten(*second)) for first, second in pairs])
-@mistake("Compare the largest probabilities, not the digits that have them", by=lambda ten: ten.index(max(ten)))
-@mistake("Python compares lists place by place; compare max(first) and max(second)", by=list)
-def check_surer(first, second, by=max):
-    return "first" if by(first) > by(second) else "second"
+@exercise("right for four thresholds", *[(images, labels, threshold) for threshold in (0.7, 0.75, 0.0, 1.0)])
+@mistake("An answer that is not given cannot be wrong; count the errors among the given ones only", of_all=True)
+@mistake("The second number counts the wrong answers, not the correct ones", counted=eq)
+@mistake("A probability that equals the threshold is enough: >=, not >", enough=gt)
+def check_answered(probabilities, labels, threshold, enough=ge, counted=ne, of_all=False):
+    rows = zip(probabilities, labels, strict=True)
+    rows = [(enough(max(row), threshold), row.index(max(row)), label) for row, label in rows]
+    return sum(given for given, *_ in rows), sum(counted(a, label) for given, a, label in rows if given or of_all)
 
 
 @exercise("left and right changed places, and nothing else", (torch.arange(12, dtype=torch.uint8).reshape(2, 1, 2, 3),))
-@mistake("They are upside down: you exchanged the rows, not the columns", lambda images: images.flip(2))
-@mistake("They are rotated by half a turn: you exchanged rows and columns", lambda images: images.flip(2, 3))
+@mistake("Top and bottom changed places: you reversed the rows, not the columns", lambda images: images.flip(2))
+@mistake("They are turned by half a turn: you reversed the rows and the columns", lambda images: images.flip(2, 3))
 def check_mirrored(images):
     return images.flip(3)

@@ -2,20 +2,50 @@
 
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 
 from mnistlib.exercises.check import exercise, mistake
 from mnistlib.layers import layer_table
 
 TINY = "ten logits, a convolution, at most 2,000 parameters and 100,000 mult-adds"
+image = torch.tensor([[1.0, 0, 2, 0, 1], [0, 3, 0, 1, 0], [2, 0, 1, 0, 4], [0, 1, 0, 2, 0]])
+kernel, wide = torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[0.0, 1, -2], [1, 0, 3]])
 
 
-@exercise("right for three convolutions", (3, 32, 64), (5, 1, 6), (1, 3, 2))
-@mistake("The biases are missing, one for each filter", bias=0)
-@mistake("Each filter has its own bias", lambda kernel, channels, filters: kernel**2 * channels * filters + 1)
-@mistake("A filter has weights for each channel", lambda kernel, channels, filters: (kernel**2 + 1) * filters)
-@mistake("^ is not the power in Python; write **", square=lambda kernel: kernel ^ 2)
-def check_convolution_parameters(kernel, channels, filters, bias=1, square=lambda kernel: kernel**2):
-    return (square(kernel) * channels + bias) * filters
+@exercise("right for two kernels", (image, kernel), (image, wide))
+@mistake("The kernel was turned by half a turn; lay it on the window as it is", turned=lambda kernel: kernel.flip(0, 1))
+@mistake("The last row and column are missing: there are height − rows + 1 places", missing=1)
+@mistake("Multiply the window by the kernel before you add up", turned=torch.ones_like)
+@mistake("The kernel reaches over the edge of the image; only places where it fits count", padding="same")
+def check_convolve(image, kernel, turned=torch.clone, missing=0, padding=0):
+    result = conv2d(image[None, None], turned(kernel)[None, None], padding=padding)[0, 0]
+    return result[: len(result) - missing, : len(result[0]) - missing]
+
+
+def layers(build):
+    """Each layer of the network that ``build`` returns, with its sizes."""
+    net = "a network, not a function that returns one" if isinstance(build, nn.Module) else build()
+    if not isinstance(net, nn.Module):
+        return {"the result": net}
+    leaves = [layer for layer in net.modules() if not any(layer.children())]
+    names = ("in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding")
+    found = {"the result": "a network", "the number of layers": len(leaves)}
+    for number, layer in enumerate(leaves, 1):
+        sizes = [getattr(layer, name) for name in names if hasattr(layer, name)]
+        plain = [size[0] if isinstance(size, tuple) and len(set(size)) == 1 else size for size in sizes]
+        found[f"layer {number}"] = [type(layer).__name__, *plain]
+    return {**found, "parameters": sum(p.numel() for p in net.parameters())}
+
+
+@exercise("the twelve layers of LeNet-5", (), observed=lambda build: lambda: layers(build))
+def check_my_lenet5():
+    def made(kind, *sizes):
+        return nn.utils.skip_init(kind, *sizes)  # draws no random numbers
+
+    convolutions = [(made(nn.Conv2d, *sizes, 5), nn.ReLU()) for sizes in ((1, 6), (6, 16), (16, 120))]
+    first, second, third = convolutions
+    linear = made(nn.Linear, 120, 84), nn.ReLU(), made(nn.Linear, 84, 10)
+    return nn.Sequential(*first, nn.MaxPool2d(2), *second, nn.MaxPool2d(2), *third, nn.Flatten(), *linear)
 
 
 @exercise("right for three networks", (32, [5, 5], 16), (28, [3, 3, 3], 128), (30, [3], 2))
