@@ -106,7 +106,7 @@ def test_the_widgets_and_python_share_what_is_drawn_and_chosen(page):
     run(page, "units")
     title = page.locator(".explorer h2")
     expect(title).to_have_text(re.compile("^conv2, map 4, row 2, column 3 = "), timeout=live_page.PATIENCE)
-    page.get_by_label("Layer").select_option("pool2")
+    page.get_by_role("combobox", name="Layer").select_option("pool2")
     expect(title).to_have_text(re.compile("^pool2, map 0"))
     page.wait_for_timeout(1000)
     expect(run(page, "unit")).to_contain_text("chosen pool2 0")

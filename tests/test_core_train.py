@@ -171,10 +171,10 @@ def test_weight_average_is_that_of_a_plain_loop_and_changes_no_step(few, fitted)
             self.average = vector(run.net).double()
 
         def batch_end(self, run):
-            own = min(0.5, (1 + run.step) / (10 + run.step))
+            own = min(0.9, (1 + run.step) / (10 + run.step))
             self.average = own * self.average + (1 - own) * vector(run.net).double()
 
-    reference, averaged = Reference(), WeightAverage(0.5)
+    reference, averaged = Reference(), WeightAverage(0.9)
     net, history = fitted(epochs=4, batch_size=40, valid=few[1], callbacks=[reference, averaged])
     torch.testing.assert_close(vector(net).double(), reference.average, rtol=1e-5, atol=1e-6)
     assert averaged.valid_accuracy[-1] == evaluate(net, few[1]).accuracy

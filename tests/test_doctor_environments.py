@@ -95,7 +95,7 @@ SITE, FILE = "first/sitecustomize.py", "is not a folder.*MNISTLIB_DATA"
 NMS = "import torch\ntorch.library.register_fake('torchvision::nms')(lambda *_: None)\n"  # as the real one does
 LIBRARY = f"import ctypes\nctypes.CDLL({__file__!r})\n"
 OLD = {"torch": "2.0.1.* is too old", "pandas": "1.5.3 is too old", "seaborn": "multiarray.*--force-reinstall"}
-WITHOUT_TORCH = {"torchvision": "install", "MNIST": "torch", "trained network": "torch"}
+WITHOUT_TORCH = {name: "pip install" for name in ("torchvision", "MNIST", "trained network")}
 MNIST = "datasets/MNIST/raw/t10k-images-idx3-ubyte.gz"
 # {name: (how to break it, {check that fails: what its line says})}; every other check is well.
 ENVIRONMENTS = {

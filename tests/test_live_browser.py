@@ -102,9 +102,9 @@ def expect(page, selector, pattern):
 def test_drawn_clicked_and_read_as_by_pytorch(browser, site, mnist):
     """The main path, quickly: the page answers like PyTorch, and nothing comes from elsewhere."""
     with hand(browser, site, "mouse", 1280) as (page, mouse):
-        expect(page, "#answer", "^It reads 5 .* The label says 5")
+        expect(page, ".verdict .answer", "^It reads 5 .* The label says 5")
         mouse.draw(SEVEN)
-        expect(page, "#answer", "^It reads 7")
+        expect(page, ".verdict .answer", "^It reads 7")
         mouse.choose("conv2")
         expect(page, ".explorer h2", "^conv2, map .* = ")
         pixels = (mnist.test.images[:1] / 255).flatten().tolist()
@@ -125,9 +125,9 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
     with hand(browser, single.as_uri(), kind, width, offline=True) as (page, way):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing is cut off
         way.press(page.get_by_role("button", name="Clear"))
-        expect(page, "#answer", "^Draw a digit")
+        expect(page, ".verdict .answer", "^Draw a digit")
         way.draw(SEVEN)
-        expect(page, "#answer", "^It reads 7")
+        expect(page, ".verdict .answer", "^It reads 7")
 
         for name, says in (
             ("pool1", "The largest of four"),
@@ -139,14 +139,14 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
             expect(page, ".explorer h2", f"^{name}, .* = ")
             expect(page, ".explorer .words", says)
         way.press(page.locator(".bar").nth(7))
-        expect(page, ".explorer h2", "^softmax, digit 7 = > 99")
+        expect(page, ".explorer h2", "^softmax, digit 7: > 99")
 
         way.press(page.locator("#tab-unit" if kind == "keyboard" else "#tab-changes"))
-        page.get_by_label("Turn").fill("180")
+        page.get_by_role("slider", name="Turn").fill("180")
         expect(page, "#changes .change >> nth=2", "Turn 180°.*Read as")
-        expect(page, "#answer", "^It reads [^7]")
+        expect(page, ".verdict .answer", "^It reads [^7]")
         way.press(page.get_by_role("button", name="As it was"))
-        expect(page, "#answer", "^It reads 7")
+        expect(page, ".verdict .answer", "^It reads 7")
 
         way.press(page.locator("#tab-changes" if kind == "keyboard" else "#tab-train"))
         way.press(page.get_by_role("button", name="Train", exact=True))
@@ -187,7 +187,7 @@ def test_training_reaches_90_percent_and_shows_the_floor_of_the_softmax_mistake(
         page.locator("#tab-train").click()
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page, ".trainer .words", r"of 60,000 digits seen.* 9\d\.\d % of 500 test digits")
-        page.get_by_label("the softmax mistake").check()
+        page.get_by_label("softmax twice").check()
         page.get_by_role("button", name="Reset").click()
         expect(page, ".trainer .words", "^Step 0:")
         page.get_by_role("button", name="Train", exact=True).click()
@@ -258,7 +258,7 @@ def test_axe_finds_nothing(browser, site, width, theme):
             assert result.violations_count == 0, f"{name}: {result.generate_report()}"
         for layer in ("conv2", "pool1", "relu2", "linear1", "softmax"):
             page.locator("#tab-unit").click()
-            page.get_by_label("Layer").select_option(layer)
+            page.get_by_role("combobox", name="Layer").select_option(layer)
             page.wait_for_timeout(300)
             result = Axe().run(page)
             assert result.violations_count == 0, f"{layer}: {result.generate_report()}"
@@ -278,7 +278,7 @@ def test_the_lessons_widgets_live_without_python(browser, site, tmp_path):
         page.locator("[data-lenet5]").evaluate("element => element.remove()")
         mouse.draw(SEVEN)
         expect(page, ".beside .answer", "^It reads 7")
-        page.get_by_label("Window").first.fill("5")
+        page.get_by_role("slider", name="Window").first.fill("5")
         expect(page, ".explorer h2 >> nth=0", "^conv1, map 3, row 0, column 5 = ")
 
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {  # a part of the package, and the parts that it may import beside
     "live": {"core"},
     "lab": {"core"},
     "show": {"core", "lab"},
-    "session": {"core", "lab"},
+    "session": {"core", "lab", "show"},
     "commands": {"core", "exercises", "live", "lab", "show", "session"},
 }
 

@@ -142,7 +142,9 @@ def clean(notebook: dict) -> dict:
     notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter", "cellView")}
+        cell["metadata"] = {
+            key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter", "cellView")
+        }
         outputs = []
         for output in cell.pop("outputs", []):
             if output.get("name") == "stderr" or WIDGET in output.get("data", {}):
@@ -164,7 +166,7 @@ def execute(path: Path) -> None:
 
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=folder).execute()
+    NotebookClient(notebook, timeout=600, iopub_timeout=300, kernel_name="python3", resources=folder).execute()
     write(path, as_text(clean(json.loads(nbformat.writes(notebook)))))
     print(f"{path.relative_to(ROOT).as_posix()}: executed", flush=True)
 

@@ -1,24 +1,32 @@
 """Checks for the exercises of notebook 04."""
 
 import torch
-from torch.nn.functional import pad
 
 from mnistlib.exercises.check import exercise, mistake
 
-patch, weights = torch.arange(25.0).reshape(5, 5) / 25, (torch.arange(25) * 7 % 11 - 4).reshape(5, 5) / 10
-sums = (patch, weights, 0.25), (patch, -weights, 0.25), (patch, weights, -9.0)
 table = torch.tensor([[5, 1, 0], [2, 7, 1], [0, 3, 6]])
-image = torch.arange(1, 21, dtype=torch.uint8).reshape(4, 5)
+lenet5 = [(5, 1), (2, 2), (5, 1), (2, 2), (5, 1)]
+certain = (torch.tensor([0.95, 0.95, 0.65, 0.65]), torch.tensor([True, True, True, False]), 10)
+mixed = (torch.tensor([0.1, 0.3, 0.35, 0.8, 1.0, 0.97]), torch.tensor([False, False, True, True, True, False]), 4)
 
 
-@exercise("right for a sum above 0 and for two below", *sums)
-@mistake("The bias is missing", times=0)
-@mistake("ReLU comes last, after the bias", lambda patch, weights, bias: (patch * weights).sum().relu() + bias)
-@mistake("Add the bias only once", times=25)
-@mistake("ReLU is missing: nothing in the map is below 0", lambda patch, weights, bias: (patch * weights).sum() + bias)
-@mistake("@ is the matrix product; use *", product=torch.matmul)
-def check_feature_value(patch, weights, bias, times=1, product=torch.mul):
-    return max(product(patch, weights).sum().item() + times * bias, 0.0)
+@exercise(
+    "right for one, three and five layers, and for a stride of 3",
+    (lenet5[:1],),
+    (lenet5[:3],),
+    (lenet5,),
+    ([(4, 3), (3, 1)],),
+)
+@mistake("A kernel of k adds k − 1 neighbours, not k", extra=0)
+@mistake("Behind a stride the neighbours lie further apart: multiply the distance", spread=False)
+@mistake("A layer's own stride counts only for the layers that follow it", early=True)
+def check_receptive_field(layers, extra=1, spread=True, early=False):
+    size, distance = 1, 1
+    for kernel, stride in layers:
+        distance *= stride if spread and early else 1
+        size += (kernel - extra) * distance
+        distance *= stride if spread and not early else 1
+    return size
 
 
 @exercise("right for three labels", (table, 0), (table, 1), (table, 2))
@@ -30,9 +38,20 @@ def check_scores_of(confusion, label, order=1, twice=0):
     return tuple(hits / (total + twice * hits) for total in totals)[::order]
 
 
-@exercise("right for four moves, one of them by nothing", (image, 1, 2), (image, -1, 0), (image, 0, -2), (image, 0, 0))
-@mistake("What leaves on one side must not come in on the other", lambda image, *by: image.roll(by, (0, 1)))
-@mistake("You exchanged down and right", lambda image, down, right: pad(image, (down, -down, right, -right)))
-@mistake("That is the opposite direction", sign=-1)
-def check_shifted(image, down, right, sign=1):
-    return pad(image, (sign * right, -sign * right, sign * down, -sign * down))
+@exercise("right for two sets of answers, with empty groups", certain, mixed)
+@mistake("Weight each gap by the number of answers in its group", weighted=False)
+@mistake("Take the absolute value of each gap, or gaps in opposite directions cancel", absolute=False)
+def check_calibration_error(confidence, correct, groups, weighted=True, absolute=True):
+    group = (confidence * groups).long().clamp(max=groups - 1)
+    parts = [group == i for i in range(groups) if (group == i).any()]
+    gaps = [(confidence[part].double().mean() - correct[part].double().mean()).item() for part in parts]
+    sizes = [part.sum().item() if weighted else len(group) / len(parts) for part in parts]
+    return sum(size * (abs(gap) if absolute else gap) for size, gap in zip(sizes, gaps, strict=True)) / len(group)
+
+
+@exercise("right for three prices, one of them so high that asking never pays", (2, 50), (1, 10), (60, 50))
+@mistake("That is the probability of an error at which the two are equal; the answer is one minus it", error=True)
+@mistake("When asking costs more than an error, return 0", lambda asking, error: 1 - asking / error)
+def check_ask_below(cost_of_asking, cost_of_error, error=False):
+    equal = min(cost_of_asking / cost_of_error, 1)
+    return float(equal if error else 1 - equal)

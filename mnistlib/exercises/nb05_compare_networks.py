@@ -2,15 +2,31 @@
 
 from math import comb
 
+import torch
+
 from mnistlib.exercises.check import exercise, mistake
 
+FILTERS = torch.tensor([[[[-1, 0.5], [0.25, -2]]], [[[1, 1], [1, 1]]], [[[-1, -1], [-1, -1]]], [[[2, -9], [0, 0]]]])
+BIASES = torch.tensor([-0.75, -3, 0.5, -2])
+CHANNELS = torch.tensor([[[[-1.0]], [[0.5]]], [[[-0.25]], [[-0.5]]], [[[0.5]], [[0.5]]]])
 
-@exercise("right for three pairs of networks", (0.992, 0.98, 10_000), (0.9, 0.5, 100), (0.75, 0.75, 2_500))
-@mistake("Add the squares of the errors, then take the root", each=0.5, root=1)
-@mistake("The root is missing", root=1)
-def check_difference_error(first, second, images, each=1, root=0.5):
-    squares = first * (1 - first) / images, second * (1 - second) / images
-    return sum(square**each for square in squares) ** root
+
+@exercise(
+    "right for four filters of 2×2, for one, and for three of 1×1 with two channels",
+    (FILTERS, BIASES),
+    (FILTERS[2:3], torch.tensor([-0.5])),
+    (CHANNELS, torch.tensor([-0.25, 0, -1])),
+)
+@mistake("Negative weights see a pixel of 0 in the best image, so they count as 0", least=-99)
+@mistake("The bias counts too", bias=0)
+@mistake("A filter whose largest output is exactly 0 is dead too", above=-1e-9)
+@mistake("Count the dead filters, not the others", lambda weights, biases: len(biases) - _dead(weights, biases))
+def check_dead_filters(weights, biases, least=0, bias=1, above=0.0):
+    return _dead(weights, biases * bias, least, above)
+
+
+def _dead(weights, biases, least=0, above=0.0):
+    return (weights.clamp(min=least).sum(dim=(1, 2, 3)) + biases <= above).sum().item()
 
 
 @exercise("right for two uneven splits, an even one and an empty one", (8, 2), (12, 30), (5, 5), (0, 0))
@@ -21,8 +37,18 @@ def check_mcnemar_p(only_first, only_second, sides=2, most=1.0):
     return min(most, sides * sum(comb(both, k) for k in range(fewer + 1)) / 2**both)
 
 
-@exercise("right for 13, 2 and 40 networks", (13, 0.05), (2, 0.05), (40, 0.01))
-@mistake("You counted each pair twice", lambda networks, level: 2 * comb(networks, 2) * level)
-@mistake("Count the pairs, not the networks", lambda networks, level: networks * level)
-def check_expected_by_chance(networks, level):
-    return comb(networks, 2) * level
+@exercise(
+    "right for five lists",
+    ([0.001, 0.013, 0.9, 0.02], 0.05),
+    ([0.03, 0.01, 0.04, 0.02], 0.05),
+    ([0.02, 0.04, 0.045], 0.05),
+    ([0.001, 0.002], 0.01),
+    ([], 0.05),
+)
+@mistake("These are the p-values below the level itself; divide it by the number of tests that are left", tests=0)
+@mistake("That is Bonferroni's method: the threshold grows with each p-value that was accepted", less=0)
+@mistake("Stop at the first p-value above its threshold, even if a later one is below its own", stop=False)
+def check_accepted_by_holm(p_values, level, tests=1, less=1, stop=True):
+    number = len(p_values)
+    fine = [p <= level / max(1, tests * (number - less * k)) for k, p in enumerate(sorted(p_values))]
+    return [*fine, False].index(False) if stop else sum(fine)

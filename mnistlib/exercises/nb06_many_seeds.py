@@ -1,30 +1,42 @@
 """Checks for the exercises of notebook 06."""
 
-from math import ceil
-from statistics import mean, pstdev, stdev
+from itertools import combinations
+from statistics import mean, pvariance, variance
 
 from mnistlib.exercises.check import exercise, mistake
 
 
-@exercise("right for 3, 5 and 2 runs", ([0.98, 0.99, 1.0], 4.3), ([0.98, 0.99, 0.98, 0.95, 0.9], 3), ([0.5, 0.7], 12.7))
-@mistake("That is where single runs fall; divide by the root of their number", root=0)
-@mistake("Divide by the root of the number of runs, not by the number", root=1)
-@mistake("Divide the squares by n − 1, as statistics.stdev does", deviation=pstdev)
-def check_interval(accuracies, factor, deviation=stdev, root=0.5):
-    half_width = factor * deviation(accuracies) / len(accuracies) ** root
-    return mean(accuracies) - half_width, mean(accuracies) + half_width
+@exercise("right for two pairs of groups", ([0.5, 0.7, 0.9], [0.6, 0.7, 0.6, 0.7]), ([0.98, 0.99], [0.9, 0.95, 0.97]))
+@mistake("Divide the squares by n − 1, as statistics.variance does", spread=pvariance)
+@mistake("Divide each variance by the size of its group", sizes=0)
+@mistake("The error is the root of v₁ + v₂", root=1)
+@mistake("In the denominator the squares are divided by n − 1, not by n", less=0)
+def check_welch_error(first, second, spread=variance, sizes=1, root=0.5, less=1):
+    v1, v2 = (spread(group) / len(group) ** sizes for group in (first, second))
+    freedom = (v1 + v2) ** 2 / (v1**2 / (len(first) - less) + v2**2 / (len(second) - less))
+    return (v1 + v2) ** root, freedom
 
 
-@exercise("right for four pairs", (0.07, 0.1), (0.07, 0.02), (0.1, 0.5), (0.3, 0.25))
-@mistake("One run has no spread: at least 2", least=1)
-@mistake("Round up: a part of a seed is a seed", rounded=round)
-@mistake("Both methods vary, not only one: the formula starts with 2", methods=1)
-def check_seeds_needed(sd, difference, least=2, rounded=ceil, methods=2):
-    return max(least, rounded(methods * (2.8 * sd / difference) ** 2))
+@exercise("right for three lists", ([0.9, 0.95, 0.97, 0.99], 2), ([0.98, 0.99, 1.0], 1), ([0.5, 0.9], 2))
+@mistake("That is the best of all runs; take the mean over all choices of k", lambda accuracies, k: max(accuracies))
+@mistake("That is the mean of all runs; take the best of each choice", best=mean)
+@mistake("These are the k best runs; each choice of k runs is as probable", lambda a, k: mean(sorted(a)[-k:]))
+def check_expected_best(accuracies, k, best=max):
+    return mean(best(chosen) for chosen in combinations(accuracies, k))
 
 
-@exercise("right for three lists", ([0, 2, 2, 4], 5), ([1, 1, 1], 3), ([0, 1], 2))
-@mistake("Those are the classes that do occur", lambda predictions, classes: sorted(set(predictions)))
-@mistake("Count from 0 to classes − 1", first=1)
-def check_never_predicted(predictions, classes, first=0):
-    return [label for label in range(first, classes + first) if label not in predictions]
+@exercise(
+    "right for three pairs of halves",
+    ([0.95, 0.92, 0.94], [0.94, 0.92, 0.95]),
+    ([0.95, 0.93], [0.93, 0.95]),
+    ([0.9, 0.8, 0.7, 0.6], [0.85, 0.85, 0.7, 0.7]),
+)
+@mistake("Divide by n − 1", less=0)
+@mistake("That is the variance; take its root", root=1)
+def check_seed_sd(first_half, second_half, less=1, root=0.5):
+    return max(0, _covariance(first_half, second_half, less)) ** root
+
+
+def _covariance(first, second, less=1):
+    products = [(a - mean(first)) * (b - mean(second)) for a, b in zip(first, second, strict=True)]
+    return sum(products) / (len(first) - less)

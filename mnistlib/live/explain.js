@@ -1,6 +1,6 @@
 // What one unit computes: its terms as numbers, what it sees of the image, and both in words. Nothing here draws.
 
-import { KERNEL, LAYERS, largestOfFour, sourceOf } from "./lenet5.js";
+import { KERNEL, LAYERS, PARAMETERS, largestOfFour, sourceOf } from "./lenet5.js";
 
 // Where a unit is in its layer: unit 0 … maps × side × side − 1, as [map][row][column].
 export function placeOf(layer, unit) {
@@ -62,13 +62,14 @@ export function nameOf(layer, unit) {
   return layer.maps === 10 ? `${layer.name}, digit ${map}` : `${layer.name}, unit ${map}`;
 }
 
-// How a layer's parameters are counted, as in notebook 02.
-export function countOf({ kind, name, inputs, fanIn, maps }) {
-  if (!fanIn) return { formula: "", one: 0, all: 0 };
-  const one = fanIn + 1, all = one * maps;
-  return kind === "linear"
-    ? { formula: `(${inputs} + 1) × ${maps} = ${thousands(all)}`, one, all, name }
-    : { formula: `((5 × 5 × ${inputs}) + 1) × ${maps} = ${thousands(all)}`, one, all, name };
+// What a layer is, and how its parameters are counted in notebook 02.
+export function aboutLayer({ name, kind, inputs, maps, side, fanIn }) {
+  if (kind === "relu") return `${name} keeps what is above zero and makes the rest 0. It has no parameters.`;
+  if (kind === "pool") return `${name} keeps the largest of every 2 × 2 units, so its maps have half the side. It has no parameters.`;
+  if (kind === "softmax") return "softmax makes ten probabilities, which add up to 1, of the ten logits. It has no parameters.";
+  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own", window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
+  return `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights and a bias. `
+    + `Together (${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)} of the network’s ${thousands(PARAMETERS)} parameters.`;
 }
 
 const fromTo = (from, size) => `${from} to ${from + size - 1}`;

@@ -1,7 +1,7 @@
 // One unit under the magnifying glass: the window, the pixels × weights below it, the sum, the bias, ReLU; and the same in words.
 
-import { KERNEL, LAYERS, PARAMETERS, layerCalled, sourceOf } from "./lenet5.js";
-import { countOf, explain, inWords, nameOf, percent, placeOf, say, seenBy, thousands, unitAt } from "./explain.js";
+import { KERNEL, LAYERS, layerCalled, sourceOf } from "./lenet5.js";
+import { aboutLayer, explain, inWords, nameOf, percent, placeOf, say, seenBy, unitAt } from "./explain.js";
 import { cells, frame, h, largest, line, oncePerFrame, sheet, squares } from "./view.js";
 
 export class Explorer {
@@ -62,13 +62,9 @@ export class Explorer {
     Object.assign(this.place, { max: size - 1, value: unit % size });
     this.place.setAttribute("aria-valuetext", `row ${row}, column ${column}`);
     this.placeText.textContent = `row ${row}, column ${column}`;
-    this.title.replaceChildren(nameOf(layer, unit), " = ", h("b", {}, layer.kind === "softmax" ? percent(found.value) : say(found.value, 3)));
+    this.title.replaceChildren(nameOf(layer, unit), ...(layer.kind === "softmax" ? [": ", h("b", {}, percent(found.value))] : [" = ", h("b", {}, say(found.value, 3))]));
     this.say(`${nameOf(layer, unit)}: `, inWords(found));
-    const { formula, one } = countOf(layer);
-    this.count.textContent = formula
-      ? `${layer.side > 1 ? "One filter makes the whole map" : "This unit has a filter of its own"}: ${thousands(one - 1)} weights and a bias. `
-        + `${layer.name} has ${formula} of the network’s ${thousands(PARAMETERS)} parameters.`
-      : `${layer.name} has no parameters.`;
+    this.count.textContent = aboutLayer(layer);
     const drawn = layer.kind in KERNEL ? this.sums(found) : layer.kind === "pool" ? this.pool(found)
       : layer.kind === "relu" ? this.relu(found) : this.softmax(found);
     this.figures.replaceChildren(this.seen(found), ...drawn);

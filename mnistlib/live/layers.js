@@ -125,8 +125,22 @@ export class Layers {
   }
 }
 
-// The answer in words: "It reads 7 (99 %). Next: 2 (1 %)."
-export function answerOf(state) {
+// The answer in words, "It reads 7 (99 %). Next: 2 (1 %).", as an element. It changes while one draws, and is read aloud when it
+// has stood for a moment. `more()` may add a sentence.
+export function answerLine(state, more = () => "") {
+  const shown = h("p", { class: "answer", "aria-hidden": "true" }), aloud = h("p", { class: "unseen", role: "status" });
+  let timer;
+  const write = oncePerFrame(() => {
+    shown.textContent = answerOf(state) + more();
+    clearTimeout(timer);
+    timer = setTimeout(() => { if (aloud.textContent !== shown.textContent) aloud.textContent = shown.textContent; }, 500);
+  });
+  state.addEventListener("answer", write);
+  write();
+  return h("div", {}, shown, aloud);
+}
+
+function answerOf(state) {
   if (state.blank) return "Draw a digit.";
   const order = [...state.probabilities.keys()].sort((a, b) => state.probabilities[b] - state.probabilities[a]);
   const [first, second] = order.map((digit) => `${digit} (${percent(state.probabilities[digit])})`);

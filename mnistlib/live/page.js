@@ -5,7 +5,7 @@ import { bytesOf, examples } from "./data.js";
 import { explain } from "./explain.js";
 import { Explorer } from "./explorer.js";
 import { asItIs, asMnist, ink } from "./images.js";
-import { Layers, answerOf } from "./layers.js";
+import { Layers, answerLine } from "./layers.js";
 import { LAYERS, LeNet5, PARAMETERS, layerCalled } from "./lenet5.js";
 import { Pad } from "./pad.js";
 import { State, predict } from "./state.js";
@@ -53,15 +53,11 @@ function thumbnail(each) {
 const layers = new Layers(state, palette), explorer = new Explorer(state, palette);
 find("#layers").append(layers.element);
 find("#unit").append(explorer.element);
-const answer = find("#answer"), seen = find("#seen");
-const answers = oncePerFrame(() => {
-  const text = answerOf(state) + (example ? ` The label says ${example.label}.` : "");
-  if (!pad.drawing && answer.textContent !== text) answer.textContent = text;
-  squares(sheet(seen, 56, 56), palette.grey, Float32Array.from(state.pixels, (grey) => grey / 255), 28, 1, 0, 0, 56, 56);
-});
-state.addEventListener("answer", answers);
-palette.addEventListener("change", answers);
-find("#pad").addEventListener("pointerup", answers);
+const seen = find("#seen");
+seen.after(answerLine(state, () => (example ? ` The label says ${example.label}.` : "")));
+const drawSeen = oncePerFrame(() => squares(sheet(seen, 42, 42), palette.grey, Float32Array.from(state.pixels, (grey) => grey / 255), 28, 1, 0, 0, 42, 42));
+state.addEventListener("answer", drawSeen);
+palette.addEventListener("change", drawSeen);
 state.addEventListener("select", ({ by }) => {
   if (!by) return;
   open("unit");
@@ -71,7 +67,7 @@ state.addEventListener("select", ({ by }) => {
 });
 
 // 3 Which network is shown.
-const choice = find("#network"), facts = find("#facts");
+const choice = find("#network");
 function offer(key, network) {
   networks[key] = network;
   if (!choice.querySelector(`[value=${key}]`)) choice.append(h("option", { value: key }));
@@ -161,5 +157,4 @@ globalThis.lenet5 = {
 for (const each of tries) find(each.hard ? "#hard" : "#easy").append(thumbnail(each));
 take(tries.find((each) => each.label === 5 && !each.hard));
 state.select("conv1", 3 * 784 + 14 * 28 + 12);
-facts.hidden = false;
 document.body.dataset.ready = performance.now().toFixed(0);

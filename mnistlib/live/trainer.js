@@ -14,7 +14,7 @@ export class Trainer {
     const box = (checked, text) => { const input = h("input", { type: "checkbox", checked, onchange: () => this.settings() }); return [input, h("label", { class: "control" }, input, ` ${text}`)]; };
     this.lr = choice([0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1], 0.002);
     this.batch = choice([1, 8, 32, 128], 32);
-    const [shuffle, shuffleRow] = box(true, "shuffle the digits"), [twice, twiceRow] = box(false, "the softmax mistake");
+    const [shuffle, shuffleRow] = box(true, "shuffle the digits"), [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
     Object.assign(this, { shuffle, twice });
     this.seed = h("input", { type: "number", min: 0, max: 999999, value: 0, onchange: () => this.worker && this.reset() });
     this.start = h("button", { type: "button", class: "main", onclick: () => this.toggle() }, "Train");
@@ -29,7 +29,8 @@ export class Trainer {
       h("div", { class: "controls" }, this.start, this.one, this.again,
         h("label", { class: "control" }, "learning rate ", this.lr), h("label", { class: "control" }, "batch size ", this.batch),
         h("label", { class: "control" }, "seed ", this.seed), shuffleRow, twiceRow),
-      this.status, this.charts);
+      this.status, this.charts,
+      h("p", { class: "note" }, "The seed decides the random weights and the order of the digits: the same seed and settings give the same curves."));
     this.draw = oncePerFrame(() => this.paint());
     palette.addEventListener("change", this.draw);
     new ResizeObserver(this.draw).observe(this.element);

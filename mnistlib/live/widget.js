@@ -2,7 +2,7 @@
 
 import { Explorer } from "./explorer.js";
 import { asMnist, ink } from "./images.js";
-import { Layers, answerOf } from "./layers.js";
+import { Layers, answerLine } from "./layers.js";
 import { layerCalled } from "./lenet5.js";
 import { placeOf, unitAt } from "./explain.js";
 import { Pad } from "./pad.js";
@@ -22,7 +22,7 @@ async function render({ model, el }) {
 function drawing(model, root, state, palette) {
   let timer = null;
   const seen = h("canvas", { class: "small", role: "img", "aria-label": "The drawing as 28 by 28 pixels" });
-  const answer = h("p", { class: "answer", role: "status" }), layers = new Layers(state, palette, ["relu1", "softmax"], true);
+  const layers = new Layers(state, palette, ["relu1", "softmax"], true);
   const look = oncePerFrame(() => state.look(asMnist(ink(pad.strokes, pad.width))));
   const pad = new Pad(palette, () => {
     look();
@@ -38,16 +38,11 @@ function drawing(model, root, state, palette) {
     pad.set(model.get("strokes"), model.get("width"));
     look();
   };
-  const show = oncePerFrame(() => {
-    squares(sheet(seen, 112, 112), palette.grey, Float32Array.from(state.pixels, (grey) => grey / 255), 28, 1, 0, 0, 112, 112);
-    const text = answerOf(state);
-    if (!pad.drawing && answer.textContent !== text) answer.textContent = text;  // is read aloud
-  });
+  const show = oncePerFrame(() => squares(sheet(seen, 112, 112), palette.grey, Float32Array.from(state.pixels, (grey) => grey / 255), 28, 1, 0, 0, 112, 112));
   state.addEventListener("answer", show);
   palette.addEventListener("change", show);
-  pad.paper.addEventListener("pointerup", show);
   root.append(h("div", { class: "beside" }, pad.element, h("div", {},
-    h("div", { class: "row" }, seen, h("div", {}, answer, h("p", { class: "note" }, "The network gets 28 × 28 pixels."))), layers.element)));
+    h("div", { class: "row" }, seen, h("div", {}, answerLine(state), h("p", { class: "note" }, "The network gets 28 × 28 pixels."))), layers.element)));
   for (const name of ["strokes", "width"]) model.on(`change:${name}`, load);
   load();
   return () => { for (const name of ["strokes", "width"]) model.off(`change:${name}`, load); };
@@ -57,9 +52,7 @@ function drawing(model, root, state, palette) {
 function exploring(model, root, state, palette) {
   const names = ["layer", "map", "row", "column"], all = model.get("_kind") === "units";
   if (all) {
-    const answer = h("p", { class: "answer", role: "status" });
-    state.addEventListener("answer", () => { answer.textContent = answerOf(state); });
-    root.append(answer, new Layers(state, palette).element);
+    root.append(answerLine(state), new Layers(state, palette).element);
   }
   root.append((all ? new Explorer(state, palette) : new Explorer(state, palette, ["conv1"], 6)).element);
   const load = () => {

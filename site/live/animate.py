@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from mnistlib.live import build
 
-VIEW, SIZE, LARGEST = {"width": 1280, "height": 870}, (896, 609), 1_000_000
+VIEW, SIZE, LARGEST = {"width": 1280, "height": 985}, (896, 690), 1_000_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREE = [
     (0.3, 0.24),
@@ -36,9 +36,9 @@ def record(page):
         ), milliseconds
 
     page.get_by_role("button", name="Clear").click()
-    page.get_by_label("Layer").select_option("conv2")
-    page.get_by_label("Map", exact=True).fill("5")
-    page.get_by_label("Window").fill("31")
+    page.get_by_role("combobox", name="Layer").select_option("conv2")
+    page.get_by_role("slider", name="Map").fill("5")
+    page.get_by_role("slider", name="Window").fill("31")
     yield frame(700)
     box = page.locator(".paper").bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in THREE]
@@ -50,7 +50,7 @@ def record(page):
     page.mouse.up()
     yield frame(1500)
     for place in (*range(32, 37), *range(46, 41, -1), *range(51, 56)):
-        page.get_by_label("Window").fill(str(place))
+        page.get_by_role("slider", name="Window").fill(str(place))
         yield frame(180)
     page.locator(".bar").nth(3).click()
     yield frame(2500)
@@ -66,7 +66,7 @@ def main(out: str) -> None:
         page.wait_for_selector("body[data-ready]")
         pictures, durations = zip(*record(page), strict=True)
         browser.close()
-    for quality in (90, 80, 70, 60, 50, 40):
+    for quality in (80, 70, 60, 50, 40):
         pictures[0].save(
             out, save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=quality, method=6
         )
