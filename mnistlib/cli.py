@@ -179,11 +179,10 @@ def run_tfrecords(out="mnist_tf"):
 def run_report(network="lenet-wide", tfrecords=None, out="report", **settings):
     """Train a network at a constant learning rate, and write two reports about it."""
     from mnistlib import load
-    from mnistlib.files import check_writable
     from mnistlib.session import reports
     from mnistlib.session import tfrecords as records
 
-    check_writable(out)  # now, not after the training
+    reports.check_folder(out)  # now, not after the training
     if tfrecords:
         places = {part: records.path_of(tfrecords, part) for part in records.PARTS}
         splits = [records.read_split(path, count=records.PARTS[part]) for part, path in places.items()]

@@ -96,6 +96,13 @@ def test_towers_get_the_same_images_and_their_outputs_are_concatenated():
     assert net.towers(images).shape == (2, 3 * 784)
 
 
+def test_weights_are_drawn_in_the_order_of_the_layers():
+    """Stored numbers depend on it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        assert torch.equal(nn.Conv2d(1, 4, 15).weight, build("multi-tower", 4).towers[0].conv.weight)
+
+
 @pytest.mark.parametrize("key", ["lenet-wide", "cnn-1d"])
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_random_numbers_alone(key):
     before = torch.get_rng_state()

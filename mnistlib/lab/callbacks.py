@@ -78,7 +78,7 @@ class WeightAverage(Callback):
 
 
 def decay(factor: float, kind=torch.optim.Adam, **options) -> Callable:
-    """Return an ``optimizer`` for `fit` that multiplies the learning rate by ``factor`` after each epoch. Notebook 07."""
+    """Return an ``optimizer`` for `fit` that multiplies the learning rate by ``factor`` each epoch. Notebook 07."""
     if not 0 < factor <= 1:
         raise ValueError(f"factor must be above 0 and at most 1; got {factor!r}.")
 

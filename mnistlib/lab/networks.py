@@ -80,9 +80,9 @@ def multi_tower() -> nn.Sequential:
     def tower():
         return named(conv=nn.Conv2d(1, 4, 15), relu=nn.ReLU(), dropout=nn.Dropout(0.5), flatten=nn.Flatten())
 
-    head = _head(3 * 4 * 14 * 14)
-    del head["flatten"]  # each tower flattens its own maps
-    return named(towers=Towers(tower(), tower(), tower()), **head)
+    net = named(towers=Towers(tower(), tower(), tower()), **_head(3 * 4 * 14 * 14))
+    del net.flatten  # each tower flattens its own maps
+    return net
 
 
 class Towers(nn.ModuleList):
