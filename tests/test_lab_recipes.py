@@ -51,7 +51,7 @@ def few(mnist):
         {"patience": 2, "valid": 0},
         {"loss": "softmax-cross-entropy", "label_smoothing": 0.1},
     ],
-    ids=str,
+    ids=lambda values: re.sub(r" at 0x\w+", "", str(values)),
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(values):
     with pytest.raises(ValueError, match=f"{re.escape(next(iter(values)))}|unknown network|label_smoothing"):

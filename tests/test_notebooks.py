@@ -9,7 +9,7 @@ import notebooks as tool
 
 ROOT = tool.ROOT
 ALLOWED_TAGS = {"raises-exception", "hide-input"}
-ANSWERED = 28  # cells whose source answers the prediction above it; fewer are better, more are not allowed
+ANSWERED = 13  # cells whose source answers the prediction above it; fewer are better, more are not allowed
 
 every = pytest.mark.parametrize(
     "path", tool.lessons() + tool.solutions(), ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
@@ -56,7 +56,7 @@ def test_nothing_is_stored_that_differs_from_run_to_run_or_that_a_page_would_run
         assert output["output_type"] != "error" or "raises-exception" in cell["metadata"].get("tags", [])
         data = output.get("data", {"text/plain": output.get("text", "")})
         assert set(data) <= {"text/plain", "text/html", "text/markdown", "image/png", "image/svg+xml"}
-        text = json.dumps(data)
+        text = json.dumps({kind: content for kind, content in data.items() if kind != "image/png"})
         assert not re.search(r"/home/|/root|/Users/|[A-Z]:\\\\Users|0x[0-9a-f]{6,}", text), source(cell)
         assert not re.search(r"<script|<iframe|\bon(click|load|error)=|javascript:", text, re.I), source(cell)
 
@@ -105,8 +105,10 @@ def test_cells_are_short(path):
 
 @every
 def test_numbers_that_depend_on_the_machine_are_guarded(path):
-    """A cell that prints a percentage after ≈ is followed by, or holds, an assert."""
-    cells = code_cells(path)
-    for i, cell in enumerate(cells):
-        if any(re.search("≈.*%", "".join(output.get("text", ""))) for output in cell["outputs"]):
-            assert "assert " in "\n".join(map(source, cells[max(i - 1, 0) : i + 4])), source(cell)
+    """A cell that prints a percentage after ≈ holds an assert, or a later one does."""
+    for cell in reversed(code_cells(path)):
+        if re.search("^ *assert ", source(cell), re.M):
+            break
+        assert not re.search("≈.*%", "".join("".join(output.get("text", "")) for output in cell["outputs"])), source(
+            cell
+        )

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = ROOT / "pyproject.toml"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = ("tags", "jupyter", "cellView")  # of cells: directives, and what hides a source in JupyterLab and on Colab
 GITHUB = "https://github.com/"
 SETUP = """\
 # On Colab and Kaggle: install the course's helper package. Anywhere else this cell does nothing.
@@ -142,9 +143,7 @@ def clean(notebook: dict) -> dict:
     notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
-        cell["metadata"] = {
-            key: value for key, value in cell["metadata"].items() if key in ("tags", "jupyter", "cellView")
-        }
+        cell["metadata"] = {name: value for name, value in cell["metadata"].items() if name in METADATA}
         outputs = []
         for output in cell.pop("outputs", []):
             if output.get("name") == "stderr" or WIDGET in output.get("data", {}):

@@ -4,6 +4,8 @@ Each takes images ``[B, 1, 28, 28]`` in 0–1 and returns logits ``[B, 10]``. A 
 and dropout probability to the source, which `NETWORKS` names.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -152,21 +154,17 @@ def _head(inputs: int) -> dict[str, nn.Module]:
     }
 
 
+_numbers = partial(Network, input_shape=(1, 28, 28), source="nildip/DeepLearn_NUMBERS")
 register(
     Network("lenet5-1998", "LeNet-5 of 1998", lenet5_1998, (1, 32, 32), "LeCun et al. 1998"),
     Network("small-cnn", "small CNN", small_cnn, (1, 28, 28), "Keras example network"),
-    *(
-        Network(key, title, builder, (1, 28, 28), "nildip/DeepLearn_NUMBERS")
-        for key, title, builder in (
-            ("mlp", "MLP", mlp),
-            ("cnn-1d", "1D CNN", cnn_1d),
-            ("cnn-2d", "2D CNN", cnn_2d),
-            ("stacked-1d-published", "stacked 1D CNN, as published", stacked_1d_published),
-            ("stacked-2d-published", "stacked 2D CNN, as published", stacked_2d_published),
-            ("stacked-1d", "stacked 1D CNN, really stacked", stacked_1d),
-            ("stacked-2d", "stacked 2D CNN, really stacked", stacked_2d),
-            ("multi-tower", "multi-tower 2D CNN", multi_tower),
-        )
-    ),
+    _numbers("mlp", "MLP", mlp),
+    _numbers("cnn-1d", "1D CNN", cnn_1d),
+    _numbers("cnn-2d", "2D CNN", cnn_2d),
+    _numbers("stacked-1d-published", "stacked 1D CNN, as published", stacked_1d_published),
+    _numbers("stacked-2d-published", "stacked 2D CNN, as published", stacked_2d_published),
+    _numbers("stacked-1d", "stacked 1D CNN, really stacked", stacked_1d),
+    _numbers("stacked-2d", "stacked 2D CNN, really stacked", stacked_2d),
+    _numbers("multi-tower", "multi-tower 2D CNN", multi_tower),
     Network("lenet-wide", "LeNet variant, wide", lenet_wide, (1, 28, 28), "Maple-Lazuli/shenanigans"),
 )

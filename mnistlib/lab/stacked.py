@@ -68,7 +68,8 @@ def fit_stacked(
                         scheduler.step()
                     losses.append(batch_losses)
                     correct += batch_correct
-                _unstack(weights, nets)
+                for i, net in enumerate(nets):
+                    net.load_state_dict({name: weight[i] for name, weight in weights.items()}, strict=False)
                 for net, history, *counts in zip(
                     nets, histories, torch.stack(losses, 1), correct.tolist(), strict=True
                 ):
@@ -160,10 +161,3 @@ class _Captured:
         with torch.cuda.graph(graph):
             outputs = self.step(*inputs)
         return graph, inputs, outputs
-
-
-@torch.no_grad()
-def _unstack(weights: dict[str, torch.Tensor], nets: list[nn.Module]) -> None:
-    for i, net in enumerate(nets):
-        for name, parameter in net.named_parameters():
-            parameter.copy_(weights[name][i])

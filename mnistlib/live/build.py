@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import [^;]*? from "\./(\w+\.js)";\n', re.M)
 EXPORT = re.compile(r"^export (?!default)", re.M)
 NAME = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.M)
-WORKER = re.compile(r'new URL\("\./(\w+\.js)", import\.meta\.url\)')
+WORKER = re.compile(r'new Worker\(new URL\("\./(\w+\.js)", import\.meta\.url\), \{ type: "module" \}\)')
 LINKS = re.compile(r'<link rel="stylesheet".*\n|<script type="module".*\n| *<a id="home".*\n')
 
 
@@ -31,7 +31,8 @@ def bundle(name: str) -> str:
         raise ValueError(f"the modules of {name} use these names twice: {', '.join(twice)}. Rename them.")
     script = "\n".join(EXPORT.sub("", IMPORT.sub("", text)) for text in modules.values())
     quoted = (json.dumps(bundle(worker)).replace("</", "<\\/") for worker in WORKER.findall(script))
-    return WORKER.sub(lambda _: f"URL.createObjectURL(new Blob([{next(quoted)}], {{type: \"text/javascript\"}}))", script)
+    blob = 'new Worker(URL.createObjectURL(new Blob([{}], {{ type: "text/javascript" }})))'
+    return WORKER.sub(lambda _: blob.format(next(quoted)), script)
 
 
 def _modules(name: str) -> dict[str, str]:
