@@ -1,4 +1,4 @@
-"""How fast the live page is, in the system's Chromium: ``python benchmarks/bench_live.py``. Writes results/live.json."""
+"""How fast the live page is, in the system's Chromium: ``python benchmarks/bench_live.py``. Writes results/live.json."""  # noqa: E501
 
 import json
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import live_page
+import live_page  # noqa: E402
 
-from mnistlib.live import build
+from mnistlib.live import build  # noqa: E402
 
-TIMES = 5
+TIMES = 3
 FORWARD = """async () => {
     const { mnist } = await import("./data.js"), { LeNet5, randomParameters } = await import("./lenet5.js");
     const { asInput } = await import("./images.js"), { images } = (await mnist()).test, net = new LeNet5(randomParameters(0));
@@ -24,7 +24,7 @@ FORWARD = """async () => {
     const begin = performance.now();
     for (const input of inputs) net.forward(input);
     return (performance.now() - begin) / inputs.length;
-}"""
+}"""  # noqa: E501
 TRAIN = """async (seconds) => {
     const { mnist } = await import("./data.js"), { Adam, LeNet5, randomNumbers, randomParameters, shuffled, trainingStep } = await import("./lenet5.js");
     const { asInput } = await import("./images.js"), { train, test } = await mnist(), random = randomNumbers(1), net = new LeNet5(randomParameters(0));
@@ -43,7 +43,7 @@ TRAIN = """async (seconds) => {
         if (at >= next && ninety === null) { next += 800; if (accuracy() >= 0.9) ninety = time / 1000; }
     }
     return { rate: 1000 * at / time, ninety, accuracy: accuracy() };
-}"""
+}"""  # noqa: E501
 
 
 def measure(browser, address) -> dict:

@@ -1,6 +1,6 @@
-"""The live page in a real browser: drawn on, clicked, trained and given weights, with mouse, touch and keyboard, offline."""
+"""The live page in a real browser: drawn on, clicked, trained and given weights, with mouse, touch and keyboard, offline."""  # noqa: E501
 
-import json
+import json  # noqa: I001
 import re
 from contextlib import contextmanager
 
@@ -12,6 +12,7 @@ import torch
 import mnistlib
 from mnistlib import files
 from mnistlib.live import build, export
+import itertools
 
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]
 WIDTHS, THEMES, TABS = (1280, 375), ("light", "dark"), ("unit", "changes", "train", "own")
@@ -70,7 +71,7 @@ class Hand:
                 self.page.mouse.move(*place, steps=6)
             self.page.mouse.up()
         elif self.kind == "touch":
-            for x, y in np.concatenate([np.linspace(a, b, 8) for a, b in zip(places, places[1:], strict=False)]):
+            for x, y in np.concatenate([np.linspace(a, b, 8) for a, b in itertools.pairwise(places)]):
                 kind = "touchStart" if (x, y) == places[0] else "touchMove"
                 self.touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
             self.touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
@@ -188,7 +189,7 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
 
 @pytest.mark.slow
 def test_training_reaches_90_percent_and_shows_the_floor_of_the_softmax_mistake(browser, site):
-    with hand(browser, site, "mouse", 1280) as (page, mouse):
+    with hand(browser, site, "mouse", 1280) as (page, _mouse):
         page.locator("#tab-train").click()
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page, ".trainer .words", r"of 60,000 digits seen.* 9\d\.\d % of 500 test digits")
@@ -255,7 +256,7 @@ def test_axe_finds_nothing(browser, site, width, theme):
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
         live_page.missing("the package axe-playwright-python")
-    with hand(browser, site, "mouse", width, color_scheme=theme) as (page, mouse):
+    with hand(browser, site, "mouse", width, color_scheme=theme) as (page, _mouse):
         for name in TABS:
             page.locator(f"#tab-{name}").click()
             page.wait_for_timeout(300)

@@ -36,7 +36,7 @@ def predicted(page, count):
             result.set(lenet5.predict(Float32Array.from(images.subarray(784 * i, 784 * i + 784), (grey) => grey / 255)), 10 * i);
         }}
         return result;
-    }}"""
+    }}"""  # noqa: E501
     return live_page.numbers(page, script).reshape(count, 10)
 
 
@@ -71,7 +71,7 @@ def test_drawings_are_prepared_as_by_as_mnist(page):
         const { asMnist, ink } = await import("./images.js"), result = new Uint8Array(784 * drawings.length);
         drawings.forEach(([strokes, width], i) => { const page = asMnist(ink(strokes, width)); if (page) result.set(page, 784 * i); });
         return result;
-    }"""
+    }"""  # noqa: E501
     theirs = live_page.numbers(page, script, drawings, np.uint8).reshape(-1, 28, 28)
     count = 0
     for (strokes, width), image in zip(drawings, theirs, strict=True):
@@ -105,7 +105,7 @@ def test_the_terms_of_a_unit_add_up_to_its_value(page, mnist):
             result.push(terms.reduce((sum, term) => sum + term.value * term.weight, bias), value);
         }}
         return Float64Array.from(result);
-    }}"""
+    }}"""  # noqa: E501
     shown = live_page.numbers(page, script, [pixels, chosen], np.float64).reshape(len(chosen), 200, 2)
     for (name, units), (sums, theirs) in zip(chosen.items(), shown.transpose(0, 2, 1), strict=True):
         assert abs(sums - theirs).max() < 1e-9, name
@@ -133,7 +133,7 @@ def test_a_training_step_is_pytorchs(page, mnist, twice):
         let loss;
         for (let i = 0; i < 2; i++) {{ loss = trainingStep(net, adam, batch, labels, twice); result.push(...net.gradient); }}
         return Float64Array.from([...result, ...net.parameters, loss]);
-    }}"""
+    }}"""  # noqa: E501
     parameters = torch.cat([p.flatten() for p in start]).numpy()
     argument = [live_page.text(parameters), live_page.text(batch.images.numpy()), batch.labels.tolist(), twice]
     theirs = live_page.numbers(page, script, argument, np.float64)
@@ -152,7 +152,7 @@ def test_the_padded_network_runs_too(page, mnist):
         const {{ LeNet5 }} = await import("./lenet5.js"), {{ predict }} = await import("./state.js");
         const {{ readWeights }} = await import("./weights.js"), read = await readWeights(new Blob([unpack(file, Uint8Array)]));
         return predict(new LeNet5(read.parameters), unpack(pixels, Float32Array), read.network === "lenet5-padded");
-    }}"""
+    }}"""  # noqa: E501
     argument = [
         live_page.text(np.frombuffer(export.web_bytes(net), np.uint8)),
         live_page.text(image.numpy() / np.float32(255)),

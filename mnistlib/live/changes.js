@@ -11,7 +11,9 @@ const SLIDERS = [
   { name: "thicken", text: "Thicken", values: range(-5, 10, 1), unit: " quarter pixels" },
 ];
 
-function range(from, to, step) { return Array.from({ length: (to - from) / step + 1 }, (_, i) => from + i * step); }
+function range(from, to, step) {
+  return Array.from({ length: (to - from) / step + 1 }, (_, i) => from + i * step);
+}
 const written = (number) => String(number).replace("-", "−");
 
 export class Changes {
@@ -20,34 +22,77 @@ export class Changes {
     Object.assign(this, { state, net: new LeNet5(), now: { invert: false }, rows: {} });
     for (const slider of SLIDERS) {
       this.now[slider.name] = 0;
-      const input = h("input", { type: "range", min: slider.values[0], max: slider.values.at(-1), step: slider.values[1] - slider.values[0], value: 0,
-        oninput: () => { this.now[slider.name] = Number(input.value); onchange(); } });
-      const value = h("b"), strip = h("div", { class: "strip", "aria-hidden": "true" }, ...slider.values.map(() => h("span")));
+      const input = h("input", {
+        type: "range",
+        min: slider.values[0],
+        max: slider.values.at(-1),
+        step: slider.values[1] - slider.values[0],
+        value: 0,
+        oninput: () => {
+          this.now[slider.name] = Number(input.value);
+          onchange();
+        },
+      });
+      const value = h("b"),
+        strip = h("div", { class: "strip", "aria-hidden": "true" }, ...slider.values.map(() => h("span")));
       const words = h("p", { class: "note" });
       this.rows[slider.name] = { slider, input, value, strip, words };
     }
-    this.invert = h("input", { type: "checkbox", onchange: () => { this.now.invert = this.invert.checked; onchange(); } });
-    this.element = h("div", { class: "changes" },
-      h("p", { class: "words" }, "Below each slider stands what the network reads at every place of it. Orange: as now."),
+    this.invert = h("input", {
+      type: "checkbox",
+      onchange: () => {
+        this.now.invert = this.invert.checked;
+        onchange();
+      },
+    });
+    this.element = h(
+      "div",
+      { class: "changes" },
+      h(
+        "p",
+        { class: "words" },
+        "Below each slider stands what the network reads at every place of it. Orange: as now.",
+      ),
       ...Object.values(this.rows).map(({ slider, input, value, strip, words }) =>
-        h("div", { class: "change" }, h("label", {}, h("span", {}, slider.text, " ", value), input), strip, words)),
-      h("div", { class: "row" }, h("label", { class: "control" }, this.invert, " Invert: ink becomes paper"),
-        h("button", { type: "button", onclick: () => { this.reset(); onchange(); } }, "As it was")));
-    state.addEventListener("answer", () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.survey(), 120); });
+        h("div", { class: "change" }, h("label", {}, h("span", {}, slider.text, " ", value), input), strip, words),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        h("label", { class: "control" }, this.invert, " Invert: ink becomes paper"),
+        h(
+          "button",
+          {
+            type: "button",
+            onclick: () => {
+              this.reset();
+              onchange();
+            },
+          },
+          "As it was",
+        ),
+      ),
+    );
+    state.addEventListener("answer", () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.survey(), 120);
+    });
   }
 
   reset() {
-    for (const { slider, input } of Object.values(this.rows)) this.now[slider.name] = Number(input.value = 0);
+    for (const { slider, input } of Object.values(this.rows)) this.now[slider.name] = Number((input.value = 0));
     this.now.invert = this.invert.checked = false;
   }
 
   of(pixels) {
     this.base = pixels;
-    for (const { slider, value } of Object.values(this.rows)) value.textContent = `${written(this.now[slider.name])}${slider.unit}`;
+    for (const { slider, value } of Object.values(this.rows))
+      value.textContent = `${written(this.now[slider.name])}${slider.unit}`;
     return pixels && changed(pixels, this.now);
   }
 
-  survey() {  // read every place of every slider; only while somebody looks
+  survey() {
+    // read every place of every slider; only while somebody looks
     const { state } = this;
     if (!this.element.offsetParent || !this.base) return;
     this.net.parameters = state.net.parameters;
@@ -57,7 +102,8 @@ export class Changes {
     };
     const digit = read(changed(this.base, this.now));
     for (const { slider, strip, words } of Object.values(this.rows)) {
-      const { name, values, unit } = slider, here = values.indexOf(this.now[name]);
+      const { name, values, unit } = slider,
+        here = values.indexOf(this.now[name]);
       const digits = values.map((value) => read(changed(this.base, { ...this.now, [name]: value })));
       digits.forEach((each, i) => {
         strip.children[i].textContent = each;

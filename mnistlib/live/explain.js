@@ -5,33 +5,45 @@ import { KERNEL, LAYERS, PARAMETERS, largestOfFour, sourceOf } from "./lenet5.js
 // Where a unit is in its layer: unit 0 … maps × side × side − 1, as [map][row][column].
 export function placeOf(layer, unit) {
   const within = unit % (layer.side * layer.side);
-  return { map: Math.floor(unit / (layer.side * layer.side)), row: Math.floor(within / layer.side), column: within % layer.side };
+  return {
+    map: Math.floor(unit / (layer.side * layer.side)),
+    row: Math.floor(within / layer.side),
+    column: within % layer.side,
+  };
 }
 export const unitAt = (layer, { map, row, column }) => (map * layer.side + row) * layer.side + column;
 
 // How a unit comes about. `terms` are { from: a unit of the layer before, value, weight }; the sum of all value × weight, and
 // the bias, is the unit's value. ReLU and pooling choose (weight 1 or 0); softmax divides e to the power of each logit by their sum.
 export function explain(net, layer, unit) {
-  const given = net.units[sourceOf(layer)], { map, row, column } = placeOf(layer, unit), terms = [];
+  const given = net.units[sourceOf(layer)],
+    { map, row, column } = placeOf(layer, unit),
+    terms = [];
   let bias = 0;
   if (layer.kind in KERNEL) {
-    const kernel = layer.side === 1 ? layer.size : KERNEL[layer.kind];  // conv3 and the linear layers look at everything
+    const kernel = layer.side === 1 ? layer.size : KERNEL[layer.kind]; // conv3 and the linear layers look at everything
     bias = net.parameters[layer.biasAt + map];
     for (let i = 0; i < layer.fanIn; i++) {
-      const channel = Math.floor(i / kernel ** 2), y = row + Math.floor(i / kernel) % kernel, x = column + i % kernel;
+      const channel = Math.floor(i / kernel ** 2),
+        y = row + (Math.floor(i / kernel) % kernel),
+        x = column + (i % kernel);
       const from = (channel * layer.size + y) * layer.size + x;
       terms.push({ from, value: given[from], weight: net.parameters[layer.weightAt + map * layer.fanIn + i] });
     }
   } else if (layer.kind === "pool") {
-    const largest = largestOfFour(given, layer, unit), corner = (map * layer.size + 2 * row) * layer.size + 2 * column;
+    const largest = largestOfFour(given, layer, unit),
+      corner = (map * layer.size + 2 * row) * layer.size + 2 * column;
     for (const from of [corner, corner + 1, corner + layer.size, corner + layer.size + 1]) {
       terms.push({ from, value: given[from], weight: from === largest ? 1 : 0 });
     }
   } else if (layer.kind === "relu") {
     terms.push({ from: unit, value: given[unit], weight: given[unit] > 0 ? 1 : 0 });
   } else {
-    const most = Math.max(...given), sum = given.reduce((total, logit) => total + Math.exp(logit - most), 0);
-    given.forEach((logit, from) => terms.push({ from, value: Math.exp(logit - most), weight: from === unit ? 1 / sum : 0, logit }));
+    const most = Math.max(...given),
+      sum = given.reduce((total, logit) => total + Math.exp(logit - most), 0);
+    given.forEach((logit, from) =>
+      terms.push({ from, value: Math.exp(logit - most), weight: from === unit ? 1 / sum : 0, logit }),
+    );
   }
   const sum = terms.reduce((total, { value, weight }) => total + value * weight, 0);
   return { layer, unit, map, row, column, terms, sum, bias, value: net.units[layer.name][unit] };
@@ -39,9 +51,11 @@ export function explain(net, layer, unit) {
 
 // The part of a layer, or of the image, that a unit depends on: { top, left, height, width } in each of its maps.
 export function seenBy(layer, unit, target = "input") {
-  let { row: top, column: left } = placeOf(layer, unit), side = 1;
+  let { row: top, column: left } = placeOf(layer, unit),
+    side = 1;
   for (const each of LAYERS.slice(0, LAYERS.indexOf(layer) + 1).reverse()) {
-    const kernel = each.kind === "convolution" ? 5 : each.kind === "pool" ? 2 : 1, step = each.kind === "pool" ? 2 : 1;
+    const kernel = each.kind === "convolution" ? 5 : each.kind === "pool" ? 2 : 1,
+      step = each.kind === "pool" ? 2 : 1;
     if (each.side === 1 && each.kind === "linear") [top, left, side] = [0, 0, 1];
     [top, left, side] = [top * step, left * step, (side - 1) * step + kernel];
     if (sourceOf(each) === target) return { top, left, height: side, width: side };
@@ -52,7 +66,14 @@ export function seenBy(layer, unit, target = "input") {
 // Numbers as the page writes them, with a true minus sign.
 export const say = (number, digits = 2) =>
   (Math.abs(number) < 0.5 * 10 ** -digits ? 0 : number).toFixed(digits).replace("-", "−");
-export const percent = (p) => (p > 0.9995 ? "> 99.9 %" : p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p < 0.0005 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
+export const percent = (p) =>
+  p > 0.9995
+    ? "> 99.9 %"
+    : p >= 0.0995
+      ? `${(100 * p).toFixed(0)} %`
+      : p < 0.0005
+        ? "< 0.1 %"
+        : `${(100 * p).toFixed(1)} %`;
 export const thousands = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 // The name of a unit: "conv2, map 5, row 3, column 7". Everything is counted from 0, as in the notebooks.
@@ -65,36 +86,54 @@ export function nameOf(layer, unit) {
 // What a layer is, and how its parameters are counted in notebook 02.
 export function aboutLayer({ name, kind, inputs, maps, side, fanIn }) {
   if (kind === "relu") return `${name} keeps what is above zero and makes the rest 0. It has no parameters.`;
-  if (kind === "pool") return `${name} keeps the largest of every 2 × 2 units, so its maps have half the side. It has no parameters.`;
-  if (kind === "softmax") return "softmax makes ten probabilities, which add up to 1, of the ten logits. It has no parameters.";
-  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own", window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
-  return `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights and a bias. `
-    + `Together (${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)} of the network’s ${thousands(PARAMETERS)} parameters.`;
+  if (kind === "pool")
+    return `${name} keeps the largest of every 2 × 2 units, so its maps have half the side. It has no parameters.`;
+  if (kind === "softmax")
+    return "softmax makes ten probabilities, which add up to 1, of the ten logits. It has no parameters.";
+  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own",
+    window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
+  return (
+    `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights and a bias. ` +
+    `Together (${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)} of the network’s ${thousands(PARAMETERS)} parameters.`
+  );
 }
 
 const fromTo = (from, size) => `${from} to ${from + size - 1}`;
 
 // The same in words, for those who do not see the picture, and for those who do.
 export function inWords(found) {
-  const { layer, unit, terms, sum, bias, value, map } = found, source = sourceOf(layer), logits = terms.map((t) => t.logit);
-  const next = LAYERS[LAYERS.indexOf(layer) + 1], below = source === "input" ? "the input" : source;
+  const { layer, unit, terms, sum, bias, value, map } = found,
+    source = sourceOf(layer),
+    logits = terms.map((t) => t.logit);
+  const next = LAYERS[LAYERS.indexOf(layer) + 1],
+    below = source === "input" ? "the input" : source;
   if (layer.kind === "relu") {
-    return value > 0 ? `The sum ${say(sum)} is above zero, so ReLU keeps it.`
+    return value > 0
+      ? `The sum ${say(sum)} is above zero, so ReLU keeps it.`
       : `The sum ${say(terms[0].value)} is not above zero, so ReLU makes it 0.`;
   }
   if (layer.kind === "pool") {
     return `The largest of four numbers of ${below}, ${terms.map((t) => say(t.value)).join(", ")}, is ${say(value)}.`;
   }
   if (layer.kind === "softmax") {
-    return `The logit is ${say(logits[map])}. Raised to a power of e and divided by the sum over all ten digits, `
-      + `it gives a probability of ${percent(value)}.`;
+    return (
+      `The logit is ${say(logits[map])}. Raised to a power of e and divided by the sum over all ten digits, ` +
+      `it gives a probability of ${percent(value)}.`
+    );
   }
   const { top, left, height, width } = seenBy(layer, unit, source);
   const many = layer.inputs > 1 ? `of each of the ${layer.inputs} maps of ${below}` : `of ${below}`;
-  const where = layer.kind === "linear" ? `It weighs all ${layer.inputs} numbers of ${below}.`
-    : layer.side === 1 ? `Its window covers all 5 × 5 places ${many}.`
-      : `Its window covers rows ${fromTo(top, height)} and columns ${fromTo(left, width)} ${many}.`;
-  const then = next?.kind !== "relu" ? "This is the logit of the digit: the larger, the more probable."
-    : value > 0 ? `It is above zero, so ${next.name} keeps it.` : `It is not above zero, so ${next.name} makes it 0.`;
+  const where =
+    layer.kind === "linear"
+      ? `It weighs all ${layer.inputs} numbers of ${below}.`
+      : layer.side === 1
+        ? `Its window covers all 5 × 5 places ${many}.`
+        : `Its window covers rows ${fromTo(top, height)} and columns ${fromTo(left, width)} ${many}.`;
+  const then =
+    next?.kind !== "relu"
+      ? "This is the logit of the digit: the larger, the more probable."
+      : value > 0
+        ? `It is above zero, so ${next.name} keeps it.`
+        : `It is not above zero, so ${next.name} makes it 0.`;
   return `${where} The ${terms.length} products add up to ${say(sum)}; with the bias, ${say(bias)}, the unit is ${say(value)}. ${then}`;
 }

@@ -4,21 +4,41 @@ import { LAYERS, layerCalled, sourceOf } from "./lenet5.js";
 import { nameOf, percent, placeOf, say, seenBy, unitAt } from "./explain.js";
 import { frame, h, largest, oncePerFrame, sheet, squares } from "./view.js";
 
-const STAGES = [["conv1", "relu1", "pool1"], ["conv2", "relu2", "pool2"], ["conv3", "relu3"], ["linear1", "relu4"], ["linear2", "softmax"]];
+const STAGES = [
+  ["conv1", "relu1", "pool1"],
+  ["conv2", "relu2", "pool2"],
+  ["conv3", "relu3"],
+  ["linear1", "relu4"],
+  ["linear2", "softmax"],
+];
 // How the maps of a layer stand: so many in a row, each so large, with a gap. First side by side in columns, then one below another.
 const COLUMNS = { 6: [1, 56, 6], 16: [2, 40, 6], 120: [5, 14, 1], 84: [4, 16, 1], 10: [1, 31, 6] };
 const ROWS = { 6: [6, 64, 4], 16: [8, 48, 4], 120: [24, 18, 1], 84: [21, 20, 1], 10: [10, 40, 4] };
-const NEEDED = 600;  // pixels for the columns
+const NEEDED = 600; // pixels for the columns
 
 export class Layers {
   // With `still` nothing can be chosen: the layers only show what happens.
   constructor(state, palette, names = LAYERS.map((layer) => layer.name), still = false) {
     Object.assign(this, { state, palette, canvases: {}, still });
-    this.bars = Array.from({ length: 10 }, (_, digit) => h(still ? "div" : "button", {
-      type: !still && "button", role: still && "img", class: "bar", onclick: () => still || state.select("softmax", digit, "click"),
-    }, h("b", {}, digit), h("span", { class: "track" }, h("span", { class: "fill" }), h("span", { class: "percent" }))));
+    this.bars = Array.from({ length: 10 }, (_, digit) =>
+      h(
+        still ? "div" : "button",
+        {
+          type: !still && "button",
+          role: still && "img",
+          class: "bar",
+          onclick: () => still || state.select("softmax", digit, "click"),
+        },
+        h("b", {}, digit),
+        h("span", { class: "track" }, h("span", { class: "fill" }), h("span", { class: "percent" })),
+      ),
+    );
     const stages = STAGES.map((stage) => stage.filter((name) => names.includes(name))).filter((stage) => stage.length);
-    this.element = h("div", { class: "layers" }, ...stages.map((stage) => h("div", { class: "stage" }, ...stage.map((name) => this.figure(name)))));
+    this.element = h(
+      "div",
+      { class: "layers" },
+      ...stages.map((stage) => h("div", { class: "stage" }, ...stage.map((name) => this.figure(name)))),
+    );
     this.draw = oncePerFrame(() => this.paint());
     for (const event of ["answer", "select"]) state.addEventListener(event, this.draw);
     palette.addEventListener("change", this.draw);
@@ -26,27 +46,51 @@ export class Layers {
   }
 
   figure(name) {
-    const layer = layerCalled(name), { maps, side } = layer;
-    const shape = side > 1 ? `${maps}@${side}×${side}` : `${maps}`, units = side > 1 ? `${maps} maps of ${side} by ${side}` : `${maps} units`;
+    const layer = layerCalled(name),
+      { maps, side } = layer;
+    const shape = side > 1 ? `${maps}@${side}×${side}` : `${maps}`,
+      units = side > 1 ? `${maps} maps of ${side} by ${side}` : `${maps} units`;
     const title = h("figcaption", {}, h("b", {}, name), " ", h("span", {}, shape));
-    if (name === "softmax") return h("figure", { class: "layer bars", role: "group", "aria-label": "softmax: ten probabilities" }, title, ...this.bars);
-    const canvas = this.canvases[name] = this.still ? h("canvas", { role: "img", "aria-label": `${name}: ${units}` })
-      : h("canvas", { tabindex: 0, role: "application", "aria-label": `${name}: ${units}. Arrow keys choose a unit.` });
+    if (name === "softmax")
+      return h(
+        "figure",
+        { class: "layer bars", role: "group", "aria-label": "softmax: ten probabilities" },
+        title,
+        ...this.bars,
+      );
+    const canvas = (this.canvases[name] = this.still
+      ? h("canvas", { role: "img", "aria-label": `${name}: ${units}` })
+      : h("canvas", {
+          tabindex: 0,
+          role: "application",
+          "aria-label": `${name}: ${units}. Arrow keys choose a unit.`,
+        }));
     if (!this.still) this.listen(canvas, layer);
     return h("figure", { class: "layer" }, title, canvas);
   }
 
   listen(canvas, layer) {
     const choose = ({ clientX, clientY, pointerType }) => {
-      const box = canvas.getBoundingClientRect(), { perRow, side, gap } = this.grid(layer);
-      const x = clientX - box.left - 3, y = clientY - box.top - 3;
-      const across = Math.floor(Math.max(0, x) / (side + gap)), down = Math.floor(Math.max(0, y) / (side + gap));
-      const inside = (at, index) => Math.max(0, Math.min(layer.side - 1, Math.floor((at - index * (side + gap)) / side * layer.side)));
+      const box = canvas.getBoundingClientRect(),
+        { perRow, side, gap } = this.grid(layer);
+      const x = clientX - box.left - 3,
+        y = clientY - box.top - 3;
+      const across = Math.floor(Math.max(0, x) / (side + gap)),
+        down = Math.floor(Math.max(0, y) / (side + gap));
+      const inside = (at, index) =>
+        Math.max(0, Math.min(layer.side - 1, Math.floor(((at - index * (side + gap)) / side) * layer.side)));
       const map = down * perRow + Math.min(across, perRow - 1);
-      if (map < layer.maps) this.state.select(layer.name, unitAt(layer, { map, row: inside(y, down), column: inside(x, across) }), pointerType);
+      if (map < layer.maps)
+        this.state.select(
+          layer.name,
+          unitAt(layer, { map, row: inside(y, down), column: inside(x, across) }),
+          pointerType,
+        );
     };
     canvas.addEventListener("click", choose);
-    canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1 && event.pointerType === "mouse") choose(event); });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.buttons & 1 && event.pointerType === "mouse") choose(event);
+    });
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
       if (!step) return;
@@ -54,11 +98,19 @@ export class Layers {
       event.stopPropagation();
       if (this.state.layer !== layer) return this.state.select(layer.name, this.last?.[layer.name] ?? 0, "keys");
       // All maps of the layer are one large table for the arrow keys: beyond the edge of a map is the next map.
-      const { perRow } = this.grid(layer), { map, row, column } = placeOf(layer, this.state.unit), rows = Math.ceil(layer.maps / perRow);
-      const y = Math.floor(map / perRow) * layer.side + row + step[0], x = map % perRow * layer.side + column + step[1];
+      const { perRow } = this.grid(layer),
+        { map, row, column } = placeOf(layer, this.state.unit),
+        rows = Math.ceil(layer.maps / perRow);
+      const y = Math.floor(map / perRow) * layer.side + row + step[0],
+        x = (map % perRow) * layer.side + column + step[1];
       if (y < 0 || x < 0 || y >= rows * layer.side || x >= perRow * layer.side) return undefined;
       const next = Math.floor(y / layer.side) * perRow + Math.floor(x / layer.side);
-      if (next < layer.maps) this.state.select(layer.name, unitAt(layer, { map: next, row: y % layer.side, column: x % layer.side }), "keys");
+      if (next < layer.maps)
+        this.state.select(
+          layer.name,
+          unitAt(layer, { map: next, row: y % layer.side, column: x % layer.side }),
+          "keys",
+        );
       return undefined;
     });
   }
@@ -68,35 +120,63 @@ export class Layers {
       const [perRow, side, gap] = COLUMNS[layer.maps];
       return { perRow, side, gap };
     }
-    const [perRow, most, gap] = ROWS[layer.maps], room = this.element.clientWidth - 6;
+    const [perRow, most, gap] = ROWS[layer.maps],
+      room = this.element.clientWidth - 6;
     return { perRow, gap, side: Math.min(most, (room - gap * (perRow - 1)) / perRow) };
   }
 
   paint() {
-    const { state, palette } = this, { layer: chosen, unit } = state, source = sourceOf(chosen);
+    const { state, palette } = this,
+      { layer: chosen, unit } = state,
+      source = sourceOf(chosen);
     this.inColumns = this.element.clientWidth >= NEEDED;
     this.element.classList.toggle("columns", this.inColumns);
     (this.last ??= {})[chosen.name] = unit;
-    const place = placeOf(chosen, unit), one = chosen.kind === "relu" || chosen.kind === "pool";
+    const place = placeOf(chosen, unit),
+      one = chosen.kind === "relu" || chosen.kind === "pool";
     for (const [name, canvas] of Object.entries(this.canvases)) {
-      const layer = layerCalled(name), values = state.net.units[name], { perRow, side, gap } = this.grid(layer), size = layer.side ** 2;
-      const rows = Math.ceil(layer.maps / perRow), margin = 3;
+      const layer = layerCalled(name),
+        values = state.net.units[name],
+        { perRow, side, gap } = this.grid(layer),
+        size = layer.side ** 2;
+      const rows = Math.ceil(layer.maps / perRow),
+        margin = 3;
       const page = sheet(canvas, perRow * (side + gap) - gap + 2 * margin, rows * (side + gap) - gap + 2 * margin);
-      const scale = Math.max(largest(values), 1e-9), box = (map) => [margin + map % perRow * (side + gap), margin + Math.floor(map / perRow) * (side + gap)];
+      const scale = Math.max(largest(values), 1e-9),
+        box = (map) => [margin + (map % perRow) * (side + gap), margin + Math.floor(map / perRow) * (side + gap)];
       for (let map = 0; map < layer.maps; map++) {
         const [left, top] = box(map);
-        squares(page, palette.signed, values.subarray(map * size, map * size + size), layer.side, scale, left, top, side, side);
+        squares(
+          page,
+          palette.signed,
+          values.subarray(map * size, map * size + size),
+          layer.side,
+          scale,
+          left,
+          top,
+          side,
+          side,
+        );
         page.strokeStyle = palette.line;
         page.lineWidth = 1;
         page.strokeRect(left - 0.5, top - 0.5, side + 1, side + 1);
       }
       if (this.still) continue;
       const unitSide = side / layer.side;
-      if (name === source && layer.side > 1) {  // the window, in each map that the unit looks at
+      if (name === source && layer.side > 1) {
+        // the window, in each map that the unit looks at
         const seen = seenBy(chosen, unit, source);
         for (let map = one ? place.map : 0; map < (one ? place.map + 1 : layer.maps); map++) {
           const [left, top] = box(map);
-          frame(page, palette, left + seen.left * unitSide, top + seen.top * unitSide, seen.width * unitSide, seen.height * unitSide, 1);
+          frame(
+            page,
+            palette,
+            left + seen.left * unitSide,
+            top + seen.top * unitSide,
+            seen.width * unitSide,
+            seen.height * unitSide,
+            1,
+          );
         }
       } else if (name === source) {
         const [left, top] = box(one ? place.map : 0);
@@ -113,7 +193,8 @@ export class Layers {
   }
 
   paintBars() {
-    const { state } = this, most = Math.max(...state.probabilities);
+    const { state } = this,
+      most = Math.max(...state.probabilities);
     this.bars.forEach((bar, digit) => {
       const p = state.probabilities[digit];
       bar.querySelector(".fill").style.width = `${100 * p}%`;
@@ -128,12 +209,15 @@ export class Layers {
 // The answer in words, "It reads 7 (99 %). Next: 2 (1 %).", as an element. It changes while one draws, and is read aloud when it
 // has stood for a moment. `more()` may add a sentence.
 export function answerLine(state, more = () => "") {
-  const shown = h("p", { class: "answer", "aria-hidden": "true" }), aloud = h("p", { class: "unseen", role: "status" });
+  const shown = h("p", { class: "answer", "aria-hidden": "true" }),
+    aloud = h("p", { class: "unseen", role: "status" });
   let timer;
   const write = oncePerFrame(() => {
     shown.textContent = answerOf(state) + more();
     clearTimeout(timer);
-    timer = setTimeout(() => { if (aloud.textContent !== shown.textContent) aloud.textContent = shown.textContent; }, 500);
+    timer = setTimeout(() => {
+      if (aloud.textContent !== shown.textContent) aloud.textContent = shown.textContent;
+    }, 500);
   });
   state.addEventListener("answer", write);
   write();

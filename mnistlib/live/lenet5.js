@@ -19,7 +19,7 @@ export const LAYERS = [
   { name: "linear2", kind: "linear", inputs: 84, size: 1, maps: 10, side: 1 },
   { name: "softmax", kind: "softmax", inputs: 10, size: 1, maps: 10, side: 1 },
 ];
-export const KERNEL = { convolution: 5, linear: 1 };  // the side of a filter's window
+export const KERNEL = { convolution: 5, linear: 1 }; // the side of a filter's window
 export const layerCalled = (name) => LAYERS.find((layer) => layer.name === name);
 export const sourceOf = (layer) => LAYERS[LAYERS.indexOf(layer) - 1]?.name ?? "input";
 
@@ -31,14 +31,14 @@ for (const layer of LAYERS.filter((each) => each.kind in KERNEL)) {
   layer.biasAt = count + layer.maps * layer.fanIn;
   count = layer.biasAt + layer.maps;
 }
-export const PARAMETERS = count;  // 61,706
+export const PARAMETERS = count; // 61,706
 
 export class LeNet5 {
   constructor(parameters = new Float32Array(PARAMETERS)) {
     this.parameters = parameters;
-    this.gradient = new Float64Array(PARAMETERS);  // of the loss, summed over a batch
-    this.units = { input: new Float64Array(32 * 32) };  // every number that the last image led to
-    this.slopes = { input: new Float64Array(32 * 32) };  // how the loss would change with each of them
+    this.gradient = new Float64Array(PARAMETERS); // of the loss, summed over a batch
+    this.units = { input: new Float64Array(32 * 32) }; // every number that the last image led to
+    this.slopes = { input: new Float64Array(32 * 32) }; // how the loss would change with each of them
     for (const { name, maps, side } of LAYERS) {
       this.units[name] = new Float64Array(maps * side * side);
       this.slopes[name] = new Float64Array(maps * side * side);
@@ -49,11 +49,13 @@ export class LeNet5 {
   forward(image) {
     this.units.input.set(image);
     for (const layer of LAYERS) {
-      const given = this.units[sourceOf(layer)], result = this.units[layer.name];
+      const given = this.units[sourceOf(layer)],
+        result = this.units[layer.name];
       if (layer.kind === "relu") for (let i = 0; i < result.length; i++) result[i] = Math.max(0, given[i]);
       else if (layer.kind === "pool") pool(given, layer, result);
       else if (layer.kind === "softmax") softmax(given, result);
-      else if (layer.side === 1) linear(given, this.parameters, layer, result);  // conv3 too: its window has one place only
+      else if (layer.side === 1)
+        linear(given, this.parameters, layer, result); // conv3 too: its window has one place only
       else convolve(given, this.parameters, layer, result);
     }
     return this.units.softmax;
@@ -66,14 +68,17 @@ export class LeNet5 {
     const outputs = twice ? units.softmax : units.linear2;
     const probabilities = softmax(outputs, new Float64Array(10));
     let slope = probabilities.map((p, digit) => part * (p - (digit === label ? 1 : 0)));
-    if (twice) {  // through the softmax that should not be there
+    if (twice) {
+      // through the softmax that should not be there
       const mean = slope.reduce((sum, s, digit) => sum + s * outputs[digit], 0);
       slope = slope.map((s, digit) => outputs[digit] * (s - mean));
     }
     slopes.linear2.set(slope);
     for (const layer of LAYERS.slice(0, -1).reverse()) {
-      const source = sourceOf(layer), given = units[source];
-      const above = slopes[layer.name], below = slopes[source].fill(0);
+      const source = sourceOf(layer),
+        given = units[source];
+      const above = slopes[layer.name],
+        below = slopes[source].fill(0);
       if (layer.kind === "relu") for (let i = 0; i < above.length; i++) below[i] = given[i] > 0 ? above[i] : 0;
       else if (layer.kind === "pool") poolBackward(given, above, layer, below);
       else if (layer.side === 1) linearBackward(given, above, parameters, layer, gradient, below);
@@ -89,8 +94,13 @@ function convolve(given, parameters, { inputs, size, maps, side, weightAt, biasA
     const first = map * side * side;
     result.fill(parameters[biasAt + map], first, first + side * side);
     for (let channel = 0; channel < inputs; channel++) {
-      for (let row = 0; row < 5; row++, w += 5) {  // one row of five weights at a time, for all places
-        const a = parameters[w], b = parameters[w + 1], c = parameters[w + 2], d = parameters[w + 3], e = parameters[w + 4];
+      for (let row = 0; row < 5; row++, w += 5) {
+        // one row of five weights at a time, for all places
+        const a = parameters[w],
+          b = parameters[w + 1],
+          c = parameters[w + 2],
+          d = parameters[w + 3],
+          e = parameters[w + 4];
         for (let y = 0; y < side; y++) {
           let i = (channel * size + y + row) * size;
           for (let at = first + y * side, end = at + side; at < end; at++, i++) {
@@ -107,7 +117,7 @@ function convolveBackward(given, above, parameters, { inputs, size, maps, side, 
     for (let y = 0; y < side; y++) {
       for (let x = 0; x < side; x++, at++) {
         const slope = above[at];
-        if (slope === 0) continue;  // most: pooling let one of four through, and ReLU only those above zero
+        if (slope === 0) continue; // most: pooling let one of four through, and ReLU only those above zero
         gradient[biasAt + map] += slope;
         for (let channel = 0, w = weightAt + map * inputs * 25; channel < inputs; channel++) {
           for (let row = 0; row < 5; row++) {
@@ -144,7 +154,9 @@ function linearBackward(given, above, parameters, { maps, fanIn, weightAt, biasA
 
 // The place of the largest of the four numbers below a unit of a pooling layer; the first of them, if several are.
 export function largestOfFour(given, { size, side }, unit) {
-  const map = Math.floor(unit / (side * side)), y = Math.floor(unit / side) % side, x = unit % side;
+  const map = Math.floor(unit / (side * side)),
+    y = Math.floor(unit / side) % side,
+    x = unit % side;
   const corner = (map * size + 2 * y) * size + 2 * x;
   let best = corner;
   if (given[corner + 1] > given[best]) best = corner + 1;
@@ -162,9 +174,10 @@ function poolBackward(given, above, layer, below) {
 }
 
 export function softmax(logits, result) {
-  let most = -Infinity, sum = 0;
+  let most = -Infinity,
+    sum = 0;
   for (const logit of logits) most = Math.max(most, logit);
-  for (let i = 0; i < logits.length; i++) sum += result[i] = Math.exp(logits[i] - most);  // never too large for a number
+  for (let i = 0; i < logits.length; i++) sum += result[i] = Math.exp(logits[i] - most); // never too large for a number
   for (let i = 0; i < logits.length; i++) result[i] /= sum;
   return result;
 }
@@ -180,11 +193,12 @@ export class Adam {
   step(gradient) {
     const { parameters, mean, square } = this;
     this.steps += 1;
-    const size = this.lr / (1 - 0.9 ** this.steps), correction = Math.sqrt(1 - 0.999 ** this.steps);
+    const size = this.lr / (1 - 0.9 ** this.steps),
+      correction = Math.sqrt(1 - 0.999 ** this.steps);
     for (let i = 0; i < parameters.length; i++) {
       mean[i] += 0.1 * (gradient[i] - mean[i]);
       square[i] += 0.001 * (gradient[i] * gradient[i] - square[i]);
-      parameters[i] -= size * mean[i] / (Math.sqrt(square[i]) / correction + 1e-8);
+      parameters[i] -= (size * mean[i]) / (Math.sqrt(square[i]) / correction + 1e-8);
     }
   }
 }
@@ -214,7 +228,8 @@ export function randomNumbers(seed) {
 
 // New parameters, spread as PyTorch spreads them: evenly between −1/√n and 1/√n, where n is the number of weights of a filter.
 export function randomParameters(seed) {
-  const random = randomNumbers(seed), parameters = new Float32Array(PARAMETERS);
+  const random = randomNumbers(seed),
+    parameters = new Float32Array(PARAMETERS);
   for (const { fanIn, maps, weightAt } of LAYERS.filter((layer) => layer.fanIn)) {
     for (let i = 0; i < maps * (fanIn + 1); i++) parameters[weightAt + i] = (2 * random() - 1) / Math.sqrt(fanIn);
   }

@@ -10,14 +10,37 @@ for (const cell of document.querySelectorAll("div.cell")) {
 
 if (places.length) {
   const [{ default: widget }, { bytesOf, examples }] = await Promise.all([import("./widget.js"), import("./data.js")]);
-  const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./live.css", import.meta.url) });
-  const styled = new Promise((resolve) => { style.onload = style.onerror = resolve; });
+  const style = Object.assign(document.createElement("link"), {
+    rel: "stylesheet",
+    href: new URL("./live.css", import.meta.url),
+  });
+  const styled = new Promise((resolve) => {
+    style.onload = style.onerror = resolve;
+  });
   document.head.append(style);
   const [weights, digits] = await Promise.all([bytesOf("lenet5.safetensors"), examples(), styled]);
   const seven = digits.find((digit) => digit.label === 7).pixels;
   for (const [el, kind] of places) {
-    const values = { _kind: kind, _weights: weights, _image: seven, strokes: [], width: 0.08, layer: "conv1", map: 3, row: 14, column: 17 };
-    const model = { get: (name) => values[name], set: (name, value) => { values[name] = value; }, save_changes() {}, on() {}, off() {} };
+    const values = {
+      _kind: kind,
+      _weights: weights,
+      _image: seven,
+      strokes: [],
+      width: 0.08,
+      layer: "conv1",
+      map: 3,
+      row: 14,
+      column: 17,
+    };
+    const model = {
+      get: (name) => values[name],
+      set: (name, value) => {
+        values[name] = value;
+      },
+      save_changes() {},
+      on() {},
+      off() {},
+    };
     await widget.render({ model, el });
   }
 }

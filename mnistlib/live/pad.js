@@ -2,22 +2,53 @@
 
 import { h } from "./view.js";
 
-const HELP = "Drawing area. Draw with mouse, finger or pen. Or with the keyboard: arrow keys move the pen, Space puts it down and "
-  + "lifts it.";
+const HELP =
+  "Drawing area. Draw with mouse, finger or pen. Or with the keyboard: arrow keys move the pen, Space puts it down and " +
+  "lifts it.";
 
 export class Pad {
   // `changed(pad)` is called after each change, with `strokes` and `width` as mnistlib.live.pad.ink takes them.
   constructor(palette, changed) {
-    Object.assign(this, { palette, changed, strokes: [], width: 0.08, picture: null, drawing: false, pen: [0.5, 0.25], down: false, keys: false });
-    this.paper = h("canvas", { class: "paper", width: 560, height: 560, tabindex: 0, role: "application", "aria-label": HELP });
-    this.slider = h("input", { type: "range", min: 0.03, max: 0.16, step: 0.01, value: this.width, "aria-label": "Pen width" });
+    Object.assign(this, {
+      palette,
+      changed,
+      strokes: [],
+      width: 0.08,
+      picture: null,
+      drawing: false,
+      pen: [0.5, 0.25],
+      down: false,
+      keys: false,
+    });
+    this.paper = h("canvas", {
+      class: "paper",
+      width: 560,
+      height: 560,
+      tabindex: 0,
+      role: "application",
+      "aria-label": HELP,
+    });
+    this.slider = h("input", {
+      type: "range",
+      min: 0.03,
+      max: 0.16,
+      step: 0.01,
+      value: this.width,
+      "aria-label": "Pen width",
+    });
     this.hint = h("span", { class: "hint", "aria-hidden": "true" }, "Draw a digit here");
-    this.element = h("div", { class: "pad", "data-lm-suppress-shortcuts": "true" },
+    this.element = h(
+      "div",
+      { class: "pad", "data-lm-suppress-shortcuts": "true" },
       h("div", { class: "sheet" }, this.paper, this.hint),
-      h("div", { class: "row" },
+      h(
+        "div",
+        { class: "row" },
         h("button", { type: "button", onclick: () => this.clear() }, "Clear"),
         h("button", { type: "button", onclick: () => this.undo() }, "Undo"),
-        h("label", { class: "row" }, "Pen", this.slider)));
+        h("label", { class: "row" }, "Pen", this.slider),
+      ),
+    );
     this.listen();
     palette.addEventListener("change", () => this.draw());
     this.draw();
@@ -27,7 +58,9 @@ export class Pad {
     const { paper } = this;
     const place = ({ clientX, clientY }) => {
       const box = paper.getBoundingClientRect();
-      return [(clientX - box.left) / box.width, (clientY - box.top) / box.height].map((n) => Math.round(n * 1000) / 1000);
+      return [(clientX - box.left) / box.width, (clientY - box.top) / box.height].map(
+        (n) => Math.round(n * 1000) / 1000,
+      );
     };
     paper.addEventListener("pointerdown", (event) => {
       if (event.button || !event.isPrimary) return;
@@ -40,7 +73,11 @@ export class Pad {
       this.strokes.at(-1).push(place(event));
       this.update();
     });
-    for (const name of ["pointerup", "pointercancel"]) paper.addEventListener(name, () => { this.drawing = false; this.update(); });
+    for (const name of ["pointerup", "pointercancel"])
+      paper.addEventListener(name, () => {
+        this.drawing = false;
+        this.update();
+      });
     paper.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (!step && event.key !== " ") return;
@@ -52,8 +89,14 @@ export class Pad {
       if (this.down) this.strokes.at(-1).push(this.pen);
       this.update();
     });
-    paper.addEventListener("blur", () => { this.keys = this.down = false; this.draw(); });
-    this.slider.addEventListener("input", () => { this.width = Number(this.slider.value); this.update(); });
+    paper.addEventListener("blur", () => {
+      this.keys = this.down = false;
+      this.draw();
+    });
+    this.slider.addEventListener("input", () => {
+      this.width = Number(this.slider.value);
+      this.update();
+    });
   }
 
   begin(stroke) {
@@ -62,31 +105,52 @@ export class Pad {
     this.update();
   }
 
-  clear() { this.set([]); this.changed(this); }
-  undo() { this.set(this.strokes.slice(0, -1)); this.changed(this); }
+  clear() {
+    this.set([]);
+    this.changed(this);
+  }
+  undo() {
+    this.set(this.strokes.slice(0, -1));
+    this.changed(this);
+  }
 
   // Strokes from elsewhere, or a finished picture of 28 × 28 pixels to show instead.
   set(strokes, width = this.width, picture = null) {
-    Object.assign(this, { strokes: strokes.filter((stroke) => stroke.length).map((stroke) => [...stroke]), width, picture, down: false });
+    Object.assign(this, {
+      strokes: strokes.filter((stroke) => stroke.length).map((stroke) => [...stroke]),
+      width,
+      picture,
+      down: false,
+    });
     this.slider.value = width;
     this.draw();
   }
 
-  update() { this.draw(); this.changed(this); }
+  update() {
+    this.draw();
+    this.changed(this);
+  }
 
   draw() {
-    const side = this.paper.width, page = this.paper.getContext("2d"), { palette } = this;
+    const side = this.paper.width,
+      page = this.paper.getContext("2d"),
+      { palette } = this;
     page.clearRect(0, 0, side, side);
     this.hint.hidden = Boolean(this.strokes.length || this.picture || this.keys);
     if (this.picture) {
       page.fillStyle = palette.ink;
       this.picture.forEach((grey, i) => {
         page.globalAlpha = grey / 255;
-        page.fillRect(i % 28 * 20, Math.floor(i / 28) * 20, 20, 20);
+        page.fillRect((i % 28) * 20, Math.floor(i / 28) * 20, 20, 20);
       });
       page.globalAlpha = 1;
     }
-    Object.assign(page, { lineCap: "round", lineJoin: "round", strokeStyle: palette.ink, lineWidth: this.width * side });
+    Object.assign(page, {
+      lineCap: "round",
+      lineJoin: "round",
+      strokeStyle: palette.ink,
+      lineWidth: this.width * side,
+    });
     for (const stroke of this.strokes.filter((each) => each.length)) {
       page.beginPath();
       for (const [x, y] of [stroke[0], ...stroke]) page.lineTo(x * side, y * side);
@@ -94,7 +158,7 @@ export class Pad {
     }
     if (!this.keys) return;
     Object.assign(page, { lineWidth: 6, strokeStyle: this.down ? palette.warm : palette.accent });
-    page.beginPath();  // the pen of those who draw with the keyboard
+    page.beginPath(); // the pen of those who draw with the keyboard
     page.arc(this.pen[0] * side, this.pen[1] * side, 14, 0, 7);
     page.stroke();
   }

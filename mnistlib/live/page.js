@@ -24,7 +24,10 @@ const networks = { course: { name: "the course’s, trained", ...course } };
 let example = null;
 const prepare = find("#prepare");
 const changes = new Changes(state, () => show());
-const pad = new Pad(palette, () => { example = null; show(); });
+const pad = new Pad(palette, () => {
+  example = null;
+  show();
+});
 const show = oncePerFrame(() => {
   const drawing = example ? null : ink(pad.strokes, pad.width);
   state.look(changes.of(example ? example.pixels : prepare.checked ? asMnist(drawing) : asItIs(drawing)));
@@ -42,20 +45,49 @@ function take(each) {
 
 function thumbnail(each) {
   const name = `Test digit ${each.number}, a ${each.label}${each.hard ? ", which the course’s network misreads" : ""}`;
-  const canvas = h("canvas"), button = h("button", { type: "button", class: "thumb", title: name, "aria-label": name, onclick: () => take(each) }, canvas);
-  const draw = () => squares(sheet(canvas, 28, 28), palette.grey, Float32Array.from(each.pixels, (grey) => grey / 255), 28, 1, 0, 0, 28, 28);
+  const canvas = h("canvas"),
+    button = h(
+      "button",
+      { type: "button", class: "thumb", title: name, "aria-label": name, onclick: () => take(each) },
+      canvas,
+    );
+  const draw = () =>
+    squares(
+      sheet(canvas, 28, 28),
+      palette.grey,
+      Float32Array.from(each.pixels, (grey) => grey / 255),
+      28,
+      1,
+      0,
+      0,
+      28,
+      28,
+    );
   palette.addEventListener("change", draw);
   draw();
   return button;
 }
 
 // 2 The network, its answer, and one unit.
-const layers = new Layers(state, palette), explorer = new Explorer(state, palette);
+const layers = new Layers(state, palette),
+  explorer = new Explorer(state, palette);
 find("#layers").append(layers.element);
 find("#unit").append(explorer.element);
 const seen = find("#seen");
 seen.after(answerLine(state, () => (example ? ` The label says ${example.label}.` : "")));
-const drawSeen = oncePerFrame(() => squares(sheet(seen, 42, 42), palette.grey, Float32Array.from(state.pixels, (grey) => grey / 255), 28, 1, 0, 0, 42, 42));
+const drawSeen = oncePerFrame(() =>
+  squares(
+    sheet(seen, 42, 42),
+    palette.grey,
+    Float32Array.from(state.pixels, (grey) => grey / 255),
+    28,
+    1,
+    0,
+    0,
+    42,
+    42,
+  ),
+);
 state.addEventListener("answer", drawSeen);
 palette.addEventListener("change", drawSeen);
 state.addEventListener("select", ({ by }) => {
@@ -63,7 +95,10 @@ state.addEventListener("select", ({ by }) => {
   open("unit");
   const narrow = !layers.inColumns;
   find("#back").hidden = !narrow;
-  if (narrow && by !== "keys") find("#tools").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  if (narrow && by !== "keys")
+    find("#tools").scrollIntoView({
+      behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+    });
 });
 
 // 3 Which network is shown.
@@ -97,7 +132,10 @@ async function openFile(file) {
     const { network, parameters, facts: found } = await readWeights(file);
     offer("file", { name: `yours, ${file.name}`, network, parameters });
     use("file");
-    const extra = Object.entries(found).filter(([key]) => key !== "network").map(([key, value]) => `${key}: ${value}`).join(", ");
+    const extra = Object.entries(found)
+      .filter(([key]) => key !== "network")
+      .map(([key, value]) => `${key}: ${value}`)
+      .join(", ");
     message.textContent = `${file.name} is a ${network} and now runs above${extra ? ` (${extra})` : ""}.`;
     message.className = "words good";
   } catch (error) {
@@ -105,15 +143,24 @@ async function openFile(file) {
     message.className = "words bad";
   }
 }
-find("#file").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
+find("#file").addEventListener("change", (event) => {
+  openFile(event.target.files[0]);
+  event.target.value = "";
+});
 find("#choose").addEventListener("click", () => find("#file").click());
 find("#save").addEventListener("click", () => {
-  const { network, parameters } = networks[choice.value], address = URL.createObjectURL(writeWeights(parameters, network, { source: choice.value }));
+  const { network, parameters } = networks[choice.value],
+    address = URL.createObjectURL(writeWeights(parameters, network, { source: choice.value }));
   h("a", { href: address, download: "my-lenet5.safetensors" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 });
-addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
-addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
@@ -145,7 +192,8 @@ tabs.forEach((tab, i) => {
 // For others who test the page.
 const own = new LeNet5();
 globalThis.lenet5 = {
-  predict(pixels) {  // ten probabilities for a Float32Array of 784 numbers in 0–1
+  predict(pixels) {
+    // ten probabilities for a Float32Array of 784 numbers in 0–1
     own.parameters = state.net.parameters;
     return predict(own, pixels, state.padded);
   },

@@ -6,7 +6,14 @@ import { asInput } from "./images.js";
 export class State extends EventTarget {
   constructor(parameters, padded = false) {
     super();
-    Object.assign(this, { net: new LeNet5(parameters), padded, blank: true, pixels: new Uint8Array(28 * 28), layer: LAYERS[0], unit: 0 });
+    Object.assign(this, {
+      net: new LeNet5(parameters),
+      padded,
+      blank: true,
+      pixels: new Uint8Array(28 * 28),
+      layer: LAYERS[0],
+      unit: 0,
+    });
     this.compute();
   }
 
@@ -36,7 +43,9 @@ export class State extends EventTarget {
     this.dispatchEvent(Object.assign(new Event("select"), { by }));
   }
 
-  get probabilities() { return this.net.units.softmax; }
+  get probabilities() {
+    return this.net.units.softmax;
+  }
 }
 
 // The ten probabilities for 784 numbers in 0–1, which are rounded to 256 grey levels first, as pictures store them.
@@ -45,5 +54,12 @@ export function predict(net, pixels, padded = false) {
   if (numbers.length !== 784 || !numbers.every((number) => number >= 0 && number <= 1)) {
     throw new TypeError("predict takes 28 × 28 = 784 numbers in 0–1, row by row; 0 is paper and 1 is ink.");
   }
-  return Float32Array.from(net.forward(asInput(Uint8Array.from(numbers, (number) => Math.round(number * 255)), padded)));
+  return Float32Array.from(
+    net.forward(
+      asInput(
+        Uint8Array.from(numbers, (number) => Math.round(number * 255)),
+        padded,
+      ),
+    ),
+  );
 }

@@ -4,33 +4,83 @@ import { mnist } from "./data.js";
 import { h, line, oncePerFrame, sheet } from "./view.js";
 import { thousands } from "./explain.js";
 
-const FLOOR = -Math.log(Math.E / (Math.E + 9));  // 1.4612: below it no loss can fall with a softmax too many (notebook 03)
+const FLOOR = -Math.log(Math.E / (Math.E + 9)); // 1.4612: below it no loss can fall with a softmax too many (notebook 03)
 
 export class Trainer {
   // `learned(parameters)` is called whenever the network has changed.
   constructor(palette, learned) {
-    Object.assign(this, { palette, learned, losses: [], accuracies: [], step: 0, seen: 0, rate: 0, running: false, worker: null });
-    const choice = (values, chosen) => h("select", { onchange: () => this.settings() }, ...values.map((value) => h("option", { selected: value === chosen }, value)));
-    const box = (checked, text) => { const input = h("input", { type: "checkbox", checked, onchange: () => this.settings() }); return [input, h("label", { class: "control" }, input, ` ${text}`)]; };
+    Object.assign(this, {
+      palette,
+      learned,
+      losses: [],
+      accuracies: [],
+      step: 0,
+      seen: 0,
+      rate: 0,
+      running: false,
+      worker: null,
+    });
+    const choice = (values, chosen) =>
+      h(
+        "select",
+        { onchange: () => this.settings() },
+        ...values.map((value) => h("option", { selected: value === chosen }, value)),
+      );
+    const box = (checked, text) => {
+      const input = h("input", { type: "checkbox", checked, onchange: () => this.settings() });
+      return [input, h("label", { class: "control" }, input, ` ${text}`)];
+    };
     this.lr = choice([0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1], 0.002);
     this.batch = choice([1, 8, 32, 128], 32);
-    const [shuffle, shuffleRow] = box(true, "shuffle the digits"), [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
+    const [shuffle, shuffleRow] = box(true, "shuffle the digits"),
+      [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
     Object.assign(this, { shuffle, twice });
-    this.seed = h("input", { type: "number", min: 0, max: 999999, value: 0, onchange: () => this.worker && this.reset() });
+    this.seed = h("input", {
+      type: "number",
+      min: 0,
+      max: 999999,
+      value: 0,
+      onchange: () => this.worker && this.reset(),
+    });
     this.start = h("button", { type: "button", class: "main", onclick: () => this.toggle() }, "Train");
     this.one = h("button", { type: "button", onclick: () => this.send("step") }, "One step");
     this.again = h("button", { type: "button", onclick: () => this.reset() }, "Reset");
-    this.status = h("p", { class: "words", role: "status" }, "A new network knows nothing. Press Train, and watch the layers above as it learns.");
+    this.status = h(
+      "p",
+      { class: "words", role: "status" },
+      "A new network knows nothing. Press Train, and watch the layers above as it learns.",
+    );
     this.lossChart = h("canvas", { role: "img", "aria-label": "Loss: no step yet" });
     this.accuracyChart = h("canvas", { role: "img", "aria-label": "Accuracy: not measured yet" });
-    this.charts = h("div", { class: "charts" },
-      h("figure", {}, h("figcaption", {}, "loss of each step"), this.lossChart), h("figure", {}, h("figcaption", {}, "accuracy on 500 test digits"), this.accuracyChart));
-    this.element = h("div", { class: "trainer" },
-      h("div", { class: "controls" }, this.start, this.one, this.again,
-        h("label", { class: "control" }, "learning rate ", this.lr), h("label", { class: "control" }, "batch size ", this.batch),
-        h("label", { class: "control" }, "seed ", this.seed), shuffleRow, twiceRow),
-      this.status, this.charts,
-      h("p", { class: "note" }, "The seed decides the random weights and the order of the digits: the same seed and settings give the same curves."));
+    this.charts = h(
+      "div",
+      { class: "charts" },
+      h("figure", {}, h("figcaption", {}, "loss of each step"), this.lossChart),
+      h("figure", {}, h("figcaption", {}, "accuracy on 500 test digits"), this.accuracyChart),
+    );
+    this.element = h(
+      "div",
+      { class: "trainer" },
+      h(
+        "div",
+        { class: "controls" },
+        this.start,
+        this.one,
+        this.again,
+        h("label", { class: "control" }, "learning rate ", this.lr),
+        h("label", { class: "control" }, "batch size ", this.batch),
+        h("label", { class: "control" }, "seed ", this.seed),
+        shuffleRow,
+        twiceRow,
+      ),
+      this.status,
+      this.charts,
+      h(
+        "p",
+        { class: "note" },
+        "The seed decides the random weights and the order of the digits: the same seed and settings give the same curves.",
+      ),
+    );
     this.draw = oncePerFrame(() => this.paint());
     palette.addEventListener("change", this.draw);
     new ResizeObserver(this.draw).observe(this.element);
@@ -48,7 +98,9 @@ export class Trainer {
       this.count = digits.train.labels.length;
       this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
       this.worker.onmessage = ({ data }) => this.hear(data);
-      this.worker.onerror = ({ message }) => { this.status.textContent = `Training stopped: ${message || "this browser starts no worker for this page"}.`; };
+      this.worker.onerror = ({ message }) => {
+        this.status.textContent = `Training stopped: ${message || "this browser starts no worker for this page"}.`;
+      };
       this.worker.postMessage({ type: "data", ...digits });
       this.settings();
       this.reset();
@@ -61,14 +113,22 @@ export class Trainer {
 
   settings() {
     this.worker?.postMessage({
-      type: "settings", lr: Number(this.lr.value), batch: Number(this.batch.value), shuffle: this.shuffle.checked, twice: this.twice.checked,
+      type: "settings",
+      lr: Number(this.lr.value),
+      batch: Number(this.batch.value),
+      shuffle: this.shuffle.checked,
+      twice: this.twice.checked,
     });
     this.draw();
   }
 
-  async send(type) { (await this.ready())?.postMessage({ type, seed: Math.abs(Math.trunc(Number(this.seed.value))) || 0 }); }
+  async send(type) {
+    (await this.ready())?.postMessage({ type, seed: Math.abs(Math.trunc(Number(this.seed.value))) || 0 });
+  }
 
-  toggle() { return this.send(this.running ? "pause" : "start"); }
+  toggle() {
+    return this.send(this.running ? "pause" : "start");
+  }
 
   async reset() {
     Object.assign(this, { losses: [], accuracies: [] });
@@ -85,26 +145,63 @@ export class Trainer {
   }
 
   paint() {
-    const { losses, accuracies } = this, last = accuracies.at(-1);
-    const width = Math.max(240, Math.min(560, (this.charts.clientWidth - 24) / (this.charts.clientWidth > 620 ? 2 : 1))), lossEnd = Math.max(30, this.step);
+    const { losses, accuracies } = this,
+      last = accuracies.at(-1);
+    const width = Math.max(
+        240,
+        Math.min(560, (this.charts.clientWidth - 24) / (this.charts.clientWidth > 620 ? 2 : 1)),
+      ),
+      lossEnd = Math.max(30, this.step);
     const smooth = losses.map((_, i) => mean(losses.slice(Math.max(0, i - 19), i + 1)));
-    this.curve(this.lossChart, width, lossEnd, [0, 0.5, 1, 1.5, 2, 2.5], (y) => y.toFixed(1), [
-      { points: losses.map((y, i) => [i + 1, y]), colour: this.palette.line }, { points: smooth.map((y, i) => [i + 1, y]), colour: this.palette.accent, width: 2 },
-    ], this.twice.checked ? [FLOOR, "floor 1.46"] : null);
-    this.curve(this.accuracyChart, width, lossEnd, [0, 0.25, 0.5, 0.75, 1], (y) => `${100 * y} %`, [{ points: accuracies, colour: this.palette.warm, width: 2, dots: true }], [0.9, "90 %"]);
+    this.curve(
+      this.lossChart,
+      width,
+      lossEnd,
+      [0, 0.5, 1, 1.5, 2, 2.5],
+      (y) => y.toFixed(1),
+      [
+        { points: losses.map((y, i) => [i + 1, y]), colour: this.palette.line },
+        { points: smooth.map((y, i) => [i + 1, y]), colour: this.palette.accent, width: 2 },
+      ],
+      this.twice.checked ? [FLOOR, "floor 1.46"] : null,
+    );
+    this.curve(
+      this.accuracyChart,
+      width,
+      lossEnd,
+      [0, 0.25, 0.5, 0.75, 1],
+      (y) => `${100 * y} %`,
+      [{ points: accuracies, colour: this.palette.warm, width: 2, dots: true }],
+      [0.9, "90 %"],
+    );
     if (!this.worker || !last) return;
     const loss = losses.length ? `, loss ${mean(losses.slice(-20)).toFixed(3)}` : "";
-    this.status.textContent = `Step ${thousands(this.step)}: ${thousands(this.seen)} of ${thousands(this.count)} digits seen${loss}; `
-      + `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : ""}`;
+    this.status.textContent =
+      `Step ${thousands(this.step)}: ${thousands(this.seen)} of ${thousands(this.count)} digits seen${loss}; ` +
+      `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : ""}`;
     this.lossChart.setAttribute("aria-label", `Loss${loss || ": no step yet"} after step ${this.step}`);
     this.accuracyChart.setAttribute("aria-label", `Accuracy: ${(100 * last[1]).toFixed(1)} % after step ${last[0]}`);
   }
 
   curve(canvas, width, end, ticks, write, curves, mark) {
-    const height = 170, page = sheet(canvas, width, height), { palette } = this, top = ticks.at(-1);
-    const x = (step) => 44 + (width - 54) * step / end, y = (value) => 8 + (height - 34) * (1 - Math.min(value, top) / top);
-    Object.assign(page, { font: "12px system-ui, sans-serif", textAlign: "right", textBaseline: "middle", fillStyle: palette.muted, strokeStyle: palette.line, lineWidth: 1 });
-    for (const tick of ticks) { page.fillText(write(tick), 38, y(tick)); line(page, 44, y(tick), width - 10, y(tick)); }
+    const height = 170,
+      page = sheet(canvas, width, height),
+      { palette } = this,
+      top = ticks.at(-1);
+    const x = (step) => 44 + ((width - 54) * step) / end,
+      y = (value) => 8 + (height - 34) * (1 - Math.min(value, top) / top);
+    Object.assign(page, {
+      font: "12px system-ui, sans-serif",
+      textAlign: "right",
+      textBaseline: "middle",
+      fillStyle: palette.muted,
+      strokeStyle: palette.line,
+      lineWidth: 1,
+    });
+    for (const tick of ticks) {
+      page.fillText(write(tick), 38, y(tick));
+      line(page, 44, y(tick), width - 10, y(tick));
+    }
     Object.assign(page, { textAlign: "center", textBaseline: "alphabetic" });
     page.fillText("0", 44, height - 6);
     page.fillText(`step ${thousands(end)}`, width - 34, height - 6);
@@ -120,9 +217,16 @@ export class Trainer {
       Object.assign(page, { strokeStyle: colour, fillStyle: colour, lineWidth: thick, lineJoin: "round" });
       page.beginPath();
       const every = Math.max(1, Math.floor(points.length / 600));
-      points.forEach(([step, value], i) => { if (i % every === 0 || i === points.length - 1) page.lineTo(x(step), y(value)); });
+      points.forEach(([step, value], i) => {
+        if (i % every === 0 || i === points.length - 1) page.lineTo(x(step), y(value));
+      });
       page.stroke();
-      if (dots) for (const [step, value] of points) { page.beginPath(); page.arc(x(step), y(value), 2.5, 0, 7); page.fill(); }
+      if (dots)
+        for (const [step, value] of points) {
+          page.beginPath();
+          page.arc(x(step), y(value), 2.5, 0, 7);
+          page.fill();
+        }
     }
   }
 }

@@ -18,32 +18,51 @@ export class Palette extends EventTarget {
   constructor(element) {
     super();
     this.probe = element.appendChild(h("i", { hidden: true }));
-    const again = () => { this.read(); this.dispatchEvent(new Event("change")); };
+    const again = () => {
+      this.read();
+      this.dispatchEvent(new Event("change"));
+    };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-    const theme = { attributes: true, attributeFilter: ["data-theme", "class", "data-jp-theme-light", "data-vscode-theme-kind", "theme"] };
+    const theme = {
+      attributes: true,
+      attributeFilter: ["data-theme", "class", "data-jp-theme-light", "data-vscode-theme-kind", "theme"],
+    };
     for (const place of [document.documentElement, document.body]) new MutationObserver(again).observe(place, theme);
     this.read();
   }
 
   read() {
-    const [zero, plus, plusMost, minus, minusMost, paper, ink] =
-      ["zero", "plus", "plus-most", "minus", "minus-most", "paper", "ink"].map((name) => this.colour(name));
+    const [zero, plus, plusMost, minus, minusMost, paper, ink] = [
+      "zero",
+      "plus",
+      "plus-most",
+      "minus",
+      "minus-most",
+      "paper",
+      "ink",
+    ].map((name) => this.colour(name));
     this.signed = new Uint32Array(511).map((_, i) => {
-      const part = Math.abs(i - 255) / 255, [half, most] = i > 255 ? [plus, plusMost] : [minus, minusMost];
+      const part = Math.abs(i - 255) / 255,
+        [half, most] = i > 255 ? [plus, plusMost] : [minus, minusMost];
       return pack(part < 0.5 ? mix(zero, half, 2 * part) : mix(half, most, 2 * part - 1));
     });
     this.grey = new Uint32Array(511).map((_, i) => pack(mix(paper, ink, Math.max(0, i - 255) / 255)));
-    for (const name of ["accent", "text", "muted", "line", "card", "ink", "warm"]) this[name] = `rgb(${this.colour(name)})`;
+    for (const name of ["accent", "text", "muted", "line", "card", "ink", "warm"])
+      this[name] = `rgb(${this.colour(name)})`;
   }
 
   colour(name) {
     this.probe.style.color = `var(--${name})`;
-    return getComputedStyle(this.probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+    return getComputedStyle(this.probe)
+      .color.match(/[\d.]+/g)
+      .slice(0, 3)
+      .map(Number);
   }
 }
 const mix = (from, to, part) => from.map((value, i) => Math.round(value + (to[i] - value) * part));
-const pack = ([red, green, blue]) => (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
-const shade = (colours, value, scale) => colours[255 + Math.round(255 * Math.max(-1, Math.min(1, value / (scale || 1))))];
+const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+const shade = (colours, value, scale) =>
+  colours[255 + Math.round(255 * Math.max(-1, Math.min(1, value / (scale || 1))))];
 
 // Prepare a canvas for drawing in CSS pixels, sharp on every screen; it is cleared.
 export function sheet(canvas, width, height) {
@@ -65,7 +84,8 @@ const small = document.createElement("canvas");
 export function squares(page, colours, values, columns, scale, left, top, width, height) {
   const rows = values.length / columns;
   if (small.width !== columns || small.height !== rows) Object.assign(small, { width: columns, height: rows });
-  const image = new ImageData(columns, rows), pixels = new Uint32Array(image.data.buffer);
+  const image = new ImageData(columns, rows),
+    pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < values.length; i++) pixels[i] = shade(colours, values[i], scale);
   small.getContext("2d").putImageData(image, 0, 0);
   page.drawImage(small, left, top, width, height);
@@ -83,19 +103,26 @@ export function frame(page, palette, left, top, width, height, line = 2) {
 
 // A table of numbers in coloured cells, with the numbers written where there is room.
 export function cells(canvas, palette, colours, values, columns, scale, cell, digits = 2) {
-  const rows = values.length / columns, page = sheet(canvas, columns * cell, rows * cell);
+  const rows = values.length / columns,
+    page = sheet(canvas, columns * cell, rows * cell);
   squares(page, colours, values, columns, scale, 0, 0, columns * cell, rows * cell);
   page.strokeStyle = palette.line;
   page.lineWidth = cell > 8 ? 1 : 0.5;
   for (let i = 0; i <= rows; i++) line(page, 0, i * cell, columns * cell, i * cell);
   for (let i = 0; i <= columns; i++) line(page, i * cell, 0, i * cell, rows * cell);
   if (cell < 26) return;
-  Object.assign(page, { font: `${Math.min(13, cell * 0.38)}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle" });
+  Object.assign(page, {
+    font: `${Math.min(13, cell * 0.38)}px system-ui, sans-serif`,
+    textAlign: "center",
+    textBaseline: "middle",
+  });
   values.forEach((value, i) => {
-    const colour = shade(colours, value, scale), light = 0.3 * (colour & 255) + 0.59 * (colour >> 8 & 255) + 0.11 * (colour >> 16 & 255);
+    const colour = shade(colours, value, scale),
+      light = 0.3 * (colour & 255) + 0.59 * ((colour >> 8) & 255) + 0.11 * ((colour >> 16) & 255);
     page.fillStyle = light > 124 ? "#14161a" : "#ffffff";
-    const text = Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−").replace("0.", ".");
-    page.fillText(text, (i % columns + 0.5) * cell, (Math.floor(i / columns) + 0.54) * cell);
+    const text =
+      Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−").replace("0.", ".");
+    page.fillText(text, ((i % columns) + 0.5) * cell, (Math.floor(i / columns) + 0.54) * cell);
   });
 }
 
@@ -114,6 +141,9 @@ export function oncePerFrame(work) {
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => { asked = false; work(); });
+    requestAnimationFrame(() => {
+      asked = false;
+      work();
+    });
   };
 }

@@ -3,8 +3,23 @@
 import { Adam, LeNet5, randomNumbers, randomParameters, shuffled, trainingStep } from "./lenet5.js";
 import { asInput } from "./images.js";
 
-const TESTED = 500, EVERY = 1600;  // accuracy: on so many test digits, whenever so many digits have been seen
-let data, settings, net, optimizer, random, order, at, step, seen, tested, running = false, losses = [], accuracies = [], steps = 0, time = 0;
+const TESTED = 500,
+  EVERY = 1600; // accuracy: on so many test digits, whenever so many digits have been seen
+let data,
+  settings,
+  net,
+  optimizer,
+  random,
+  order,
+  at,
+  step,
+  seen,
+  tested,
+  running = false,
+  losses = [],
+  accuracies = [],
+  steps = 0,
+  time = 0;
 
 const imageOf = ({ images }, i) => asInput(images.subarray(784 * i, 784 * i + 784));
 
@@ -17,14 +32,23 @@ function reset({ seed }) {
 }
 
 function oneStep() {
-  const count = data.train.labels.length, { batch, lr, shuffle, twice } = settings;
-  if (!order || at >= count) {  // a new epoch
+  const count = data.train.labels.length,
+    { batch, lr, shuffle, twice } = settings;
+  if (!order || at >= count) {
+    // a new epoch
     order = shuffle ? shuffled(count, random) : Uint32Array.from({ length: count }, (_, i) => i);
     at = 0;
   }
-  const chosen = [...order.subarray(at, at + batch)], begin = performance.now();
+  const chosen = [...order.subarray(at, at + batch)],
+    begin = performance.now();
   optimizer.lr = lr;
-  const loss = trainingStep(net, optimizer, chosen.map((i) => imageOf(data.train, i)), chosen.map((i) => data.train.labels[i]), twice);
+  const loss = trainingStep(
+    net,
+    optimizer,
+    chosen.map((i) => imageOf(data.train, i)),
+    chosen.map((i) => data.train.labels[i]),
+    twice,
+  );
   time += performance.now() - begin;
   steps += chosen.length;
   at += batch;
@@ -47,11 +71,14 @@ function test() {
 
 function report() {
   const parameters = net.parameters.slice();
-  postMessage({ step, seen, losses, accuracies, parameters, rate: time ? 1000 * steps / time : 0, running }, [parameters.buffer]);
+  postMessage({ step, seen, losses, accuracies, parameters, rate: time ? (1000 * steps) / time : 0, running }, [
+    parameters.buffer,
+  ]);
   [losses, accuracies] = [[], []];
 }
 
-function work() {  // for a tenth of a second, then look for messages
+function work() {
+  // for a tenth of a second, then look for messages
   const end = performance.now() + 100;
   while (running && performance.now() < end) oneStep();
   report();
@@ -61,8 +88,18 @@ function work() {  // for a tenth of a second, then look for messages
 onmessage = ({ data: { type, ...message } }) => {
   if (type === "data") data = message;
   if (type === "settings") settings = message;
-  if (type === "reset") { running = false; reset(message); report(); }
+  if (type === "reset") {
+    running = false;
+    reset(message);
+    report();
+  }
   if (type === "pause") running = false;
-  if (type === "step" && !running) { oneStep(); report(); }
-  if (type === "start" && !running) { running = true; work(); }
+  if (type === "step" && !running) {
+    oneStep();
+    report();
+  }
+  if (type === "start" && !running) {
+    running = true;
+    work();
+  }
 };
