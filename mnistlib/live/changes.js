@@ -1,4 +1,5 @@
-// Sliders that change the digit, and what the network would read at every place of each slider: so one sees where it breaks.
+// Sliders that change the digit, and what the network would read at every place of each slider: so one sees where it
+// breaks.
 
 import { asInput, changed } from "./images.js";
 import { LeNet5 } from "./lenet5.js";
@@ -33,8 +34,8 @@ export class Changes {
           onchange();
         },
       });
-      const value = h("b"),
-        strip = h("div", { class: "strip", "aria-hidden": "true" }, ...slider.values.map(() => h("span")));
+      const value = h("b");
+      const strip = h("div", { class: "strip", "aria-hidden": "true" }, ...slider.values.map(() => h("span")));
       const words = h("p", { class: "note" });
       this.rows[slider.name] = { slider, input, value, strip, words };
     }
@@ -102,8 +103,8 @@ export class Changes {
     };
     const digit = read(changed(this.base, this.now));
     for (const { slider, strip, words } of Object.values(this.rows)) {
-      const { name, values, unit } = slider,
-        here = values.indexOf(this.now[name]);
+      const { name, values, unit } = slider;
+      const here = values.indexOf(this.now[name]);
       const digits = values.map((value) => read(changed(this.base, { ...this.now, [name]: value })));
       digits.forEach((each, i) => {
         strip.children[i].textContent = each;
@@ -112,7 +113,8 @@ export class Changes {
       let [first, last] = [here, here];
       while (digits[first - 1] === digit) first -= 1;
       while (digits[last + 1] === digit) last += 1;
-      words.textContent = `Read as ${digit} from ${written(values[first])}${unit === "°" ? unit : ""} to ${written(values[last])}${unit}.`;
+      const from = `${written(values[first])}${unit === "°" ? unit : ""}`;
+      words.textContent = `Read as ${digit} from ${from} to ${written(values[last])}${unit}.`;
     }
   }
 }

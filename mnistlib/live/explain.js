@@ -13,34 +13,35 @@ export function placeOf(layer, unit) {
 }
 export const unitAt = (layer, { map, row, column }) => (map * layer.side + row) * layer.side + column;
 
-// How a unit comes about. `terms` are { from: a unit of the layer before, value, weight }; the sum of all value × weight, and
-// the bias, is the unit's value. ReLU and pooling choose (weight 1 or 0); softmax divides e to the power of each logit by their sum.
+// How a unit comes about. `terms` are { from: a unit of the layer before, value, weight }; the sum of all value ×
+// weight, and the bias, is the unit's value. ReLU and pooling choose (weight 1 or 0); softmax divides e to the power of
+// each logit by their sum.
 export function explain(net, layer, unit) {
-  const given = net.units[sourceOf(layer)],
-    { map, row, column } = placeOf(layer, unit),
-    terms = [];
+  const given = net.units[sourceOf(layer)];
+  const { map, row, column } = placeOf(layer, unit);
+  const terms = [];
   let bias = 0;
   if (layer.kind in KERNEL) {
     const kernel = layer.side === 1 ? layer.size : KERNEL[layer.kind]; // conv3 and the linear layers look at everything
     bias = net.parameters[layer.biasAt + map];
     for (let i = 0; i < layer.fanIn; i++) {
-      const channel = Math.floor(i / kernel ** 2),
-        y = row + (Math.floor(i / kernel) % kernel),
-        x = column + (i % kernel);
+      const channel = Math.floor(i / kernel ** 2);
+      const y = row + (Math.floor(i / kernel) % kernel);
+      const x = column + (i % kernel);
       const from = (channel * layer.size + y) * layer.size + x;
       terms.push({ from, value: given[from], weight: net.parameters[layer.weightAt + map * layer.fanIn + i] });
     }
   } else if (layer.kind === "pool") {
-    const largest = largestOfFour(given, layer, unit),
-      corner = (map * layer.size + 2 * row) * layer.size + 2 * column;
+    const largest = largestOfFour(given, layer, unit);
+    const corner = (map * layer.size + 2 * row) * layer.size + 2 * column;
     for (const from of [corner, corner + 1, corner + layer.size, corner + layer.size + 1]) {
       terms.push({ from, value: given[from], weight: from === largest ? 1 : 0 });
     }
   } else if (layer.kind === "relu") {
     terms.push({ from: unit, value: given[unit], weight: given[unit] > 0 ? 1 : 0 });
   } else {
-    const most = Math.max(...given),
-      sum = given.reduce((total, logit) => total + Math.exp(logit - most), 0);
+    const most = Math.max(...given);
+    const sum = given.reduce((total, logit) => total + Math.exp(logit - most), 0);
     given.forEach((logit, from) =>
       terms.push({ from, value: Math.exp(logit - most), weight: from === unit ? 1 / sum : 0, logit }),
     );
@@ -51,11 +52,11 @@ export function explain(net, layer, unit) {
 
 // The part of a layer, or of the image, that a unit depends on: { top, left, height, width } in each of its maps.
 export function seenBy(layer, unit, target = "input") {
-  let { row: top, column: left } = placeOf(layer, unit),
-    side = 1;
+  let { row: top, column: left } = placeOf(layer, unit);
+  let side = 1;
   for (const each of LAYERS.slice(0, LAYERS.indexOf(layer) + 1).reverse()) {
-    const kernel = each.kind === "convolution" ? 5 : each.kind === "pool" ? 2 : 1,
-      step = each.kind === "pool" ? 2 : 1;
+    const kernel = each.kind === "convolution" ? 5 : each.kind === "pool" ? 2 : 1;
+    const step = each.kind === "pool" ? 2 : 1;
     if (each.side === 1 && each.kind === "linear") [top, left, side] = [0, 0, 1];
     [top, left, side] = [top * step, left * step, (side - 1) * step + kernel];
     if (sourceOf(each) === target) return { top, left, height: side, width: side };
@@ -90,23 +91,24 @@ export function aboutLayer({ name, kind, inputs, maps, side, fanIn }) {
     return `${name} keeps the largest of every 2 × 2 units, so its maps have half the side. It has no parameters.`;
   if (kind === "softmax")
     return "softmax makes ten probabilities, which add up to 1, of the ten logits. It has no parameters.";
-  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own",
-    window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
+  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own";
+  const window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
+  const all = `(${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)}`;
   return (
-    `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights and a bias. ` +
-    `Together (${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)} of the network’s ${thousands(PARAMETERS)} parameters.`
+    `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights ` +
+    `and a bias. Together ${all} of the network’s ${thousands(PARAMETERS)} parameters.`
   );
 }
 
-const fromTo = (from, size) => `${from} to ${from + size - 1}`;
+export const fromTo = (from, size) => `${from} to ${from + size - 1}`;
 
 // The same in words, for those who do not see the picture, and for those who do.
 export function inWords(found) {
-  const { layer, unit, terms, sum, bias, value, map } = found,
-    source = sourceOf(layer),
-    logits = terms.map((t) => t.logit);
-  const next = LAYERS[LAYERS.indexOf(layer) + 1],
-    below = source === "input" ? "the input" : source;
+  const { layer, unit, terms, sum, bias, value, map } = found;
+  const source = sourceOf(layer);
+  const logits = terms.map((t) => t.logit);
+  const next = LAYERS[LAYERS.indexOf(layer) + 1];
+  const below = source === "input" ? "the input" : source;
   if (layer.kind === "relu") {
     return value > 0
       ? `The sum ${say(sum)} is above zero, so ReLU keeps it.`
@@ -135,5 +137,6 @@ export function inWords(found) {
       : value > 0
         ? `It is above zero, so ${next.name} keeps it.`
         : `It is not above zero, so ${next.name} makes it 0.`;
-  return `${where} The ${terms.length} products add up to ${say(sum)}; with the bias, ${say(bias)}, the unit is ${say(value)}. ${then}`;
+  const sums = `The ${terms.length} products add up to ${say(sum)}`;
+  return `${where} ${sums}; with the bias, ${say(bias)}, the unit is ${say(value)}. ${then}`;
 }

@@ -1,7 +1,8 @@
-// One unit under the magnifying glass: the window, the pixels × weights below it, the sum, the bias, ReLU; and the same in words.
+// One unit under the magnifying glass: the window, the pixels × weights below it, the sum, the bias, ReLU; and the same
+// in words.
 
 import { KERNEL, LAYERS, layerCalled, sourceOf } from "./lenet5.js";
-import { aboutLayer, explain, inWords, nameOf, percent, placeOf, say, seenBy, unitAt } from "./explain.js";
+import { aboutLayer, explain, fromTo, inWords, nameOf, percent, placeOf, say, seenBy, unitAt } from "./explain.js";
 import { cells, frame, h, largest, line, oncePerFrame, sheet, squares } from "./view.js";
 
 export class Explorer {
@@ -56,9 +57,9 @@ export class Explorer {
   }
 
   choose() {
-    const layer = layerCalled(this.layerChoice.value),
-      place = layer.side > 1 ? Number(this.place.value) : 0,
-      { channel } = this;
+    const layer = layerCalled(this.layerChoice.value);
+    const place = layer.side > 1 ? Number(this.place.value) : 0;
+    const { channel } = this;
     this.state.select(layer.name, Number(this.map.value) * layer.side ** 2 + place);
     this.channel = channel; // the window moves; the map that is looked at stays
   }
@@ -79,10 +80,10 @@ export class Explorer {
   }
 
   paint() {
-    const { state } = this,
-      { layer, unit } = state,
-      { map, row, column } = placeOf(layer, unit),
-      size = layer.side ** 2;
+    const { state } = this;
+    const { layer, unit } = state;
+    const { map, row, column } = placeOf(layer, unit);
+    const size = layer.side ** 2;
     const found = explain(state.net, layer, unit);
     this.layerChoice.value = layer.name;
     Object.assign(this.map, { max: layer.maps - 1, value: map });
@@ -139,39 +140,39 @@ export class Explorer {
   }
 
   // The image, and how much of it the unit sees. In the first layers, pressing there moves the window.
-  seen({ layer, unit, map, row, column }) {
-    const box = seenBy(layer, unit),
-      part = this.part("seen", `sees ${box.height} × ${box.width} of the 32 × 32 pixels`, () => {
-        const canvas = h("canvas", { role: "img" });
-        const move = ({ clientX, clientY }) => {
-          const { layer: now, map: inMap } = { layer: this.state.layer, ...placeOf(this.state.layer, this.state.unit) };
-          if (now.side === 1) return;
-          const { left, top } = canvas.getBoundingClientRect(),
-            { width, top: first } = seenBy(now, 0),
-            next = seenBy(now, 1).left;
-          const at = (pixel) =>
-            Math.max(0, Math.min(now.side - 1, Math.round((pixel / this.zoom - first - width / 2) / next)));
-          this.state.select(now.name, unitAt(now, { map: inMap, row: at(clientY - top), column: at(clientX - left) }));
-        };
-        canvas.addEventListener("pointerdown", (event) => {
-          canvas.setPointerCapture(event.pointerId);
-          move(event);
-        });
-        canvas.addEventListener("pointermove", (event) => {
-          if (event.buttons & 1) move(event);
-        });
-        return [canvas];
-      }),
-      canvas = part.lastChild,
-      { palette, zoom } = this;
+  seen({ layer, unit }) {
+    const box = seenBy(layer, unit);
+    const part = this.part("seen", `sees ${box.height} × ${box.width} of the 32 × 32 pixels`, () => {
+      const canvas = h("canvas", { role: "img" });
+      const move = ({ clientX, clientY }) => {
+        const { layer: now, map: inMap } = { layer: this.state.layer, ...placeOf(this.state.layer, this.state.unit) };
+        if (now.side === 1) return;
+        const { left, top } = canvas.getBoundingClientRect();
+        const { width, top: first } = seenBy(now, 0);
+        const next = seenBy(now, 1).left;
+        const at = (pixel) =>
+          Math.max(0, Math.min(now.side - 1, Math.round((pixel / this.zoom - first - width / 2) / next)));
+        this.state.select(now.name, unitAt(now, { map: inMap, row: at(clientY - top), column: at(clientX - left) }));
+      };
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        move(event);
+      });
+      canvas.addEventListener("pointermove", (event) => {
+        if (event.buttons & 1) move(event);
+      });
+      return [canvas];
+    });
+    const canvas = part.lastChild;
+    const { palette, zoom } = this;
     canvas.classList.toggle("moves", layer.side > 1);
     canvas.setAttribute(
       "aria-label",
-      `The image. ${nameOf(layer, unit)} sees rows ${box.top} to ${box.top + box.height - 1} and columns ${box.left} to ${box.left + box.width - 1}.`,
+      `The image. This unit sees rows ${fromTo(box.top, box.height)}, columns ${fromTo(box.left, box.width)}.`,
     );
-    const page = sheet(canvas, 32 * zoom + 6, 32 * zoom + 6),
-      at = (pixel) => 3 + pixel * zoom;
-    squares(page, palette.grey, this.state.net.units.input, 32, 1, 3, 3, 32 * zoom, 32 * zoom);
+    const page = sheet(canvas, 32 * zoom + 6, 32 * zoom + 6);
+    const at = (pixel) => 3 + pixel * zoom;
+    squares(page, palette.grey, this.state.net.units.input, 32, 1, [3, 3, 32 * zoom, 32 * zoom]);
     frame(page, palette, at(box.left), at(box.top), box.width * zoom, box.height * zoom, 2);
     return part;
   }
@@ -179,24 +180,15 @@ export class Explorer {
   // Where the unit stands in its map.
   inMap({ layer, map, row, column }) {
     if (layer.side === 1) return [];
-    const cell = Math.floor((32.5 * this.zoom) / layer.side),
-      width = cell * layer.side,
-      units = this.state.net.units[layer.name];
-    const part = this.part("map", `map ${map} of ${layer.name}`, () => [h("canvas", { role: "img" })]),
-      canvas = part.lastChild;
+    const cell = Math.floor((32.5 * this.zoom) / layer.side);
+    const width = cell * layer.side;
+    const units = this.state.net.units[layer.name];
+    const part = this.part("map", `map ${map} of ${layer.name}`, () => [h("canvas", { role: "img" })]);
+    const canvas = part.lastChild;
     canvas.setAttribute("aria-label", `Map ${map} of ${layer.name}, with a frame around row ${row}, column ${column}`);
     const page = sheet(canvas, width + 6, width + 6);
-    squares(
-      page,
-      this.palette.signed,
-      units.subarray(map * layer.side ** 2, (map + 1) * layer.side ** 2),
-      layer.side,
-      largest(units),
-      3,
-      3,
-      width,
-      width,
-    );
+    const own = units.subarray(map * layer.side ** 2, (map + 1) * layer.side ** 2);
+    squares(page, this.palette.signed, own, layer.side, largest(units), [3, 3, width, width]);
     page.strokeStyle = this.palette.line;
     page.strokeRect(2.5, 2.5, width + 1, width + 1);
     frame(page, this.palette, 3 + column * cell, 3 + row * cell, cell, cell, 2);
@@ -205,22 +197,22 @@ export class Explorer {
 
   // Convolution and linear layers: values × weights = products, their sum, the bias.
   sums(found) {
-    const { layer, terms, sum, bias, value } = found,
-      convolution = layer.kind === "convolution",
-      source = sourceOf(layer);
-    const products = terms.map((term) => term.value * term.weight),
-      most = Math.max(largest(products), 1e-9);
-    const channels = convolution ? layer.inputs : 1,
-      per = terms.length / channels,
-      parts = [];
+    const { layer, terms, sum, bias, value } = found;
+    const convolution = layer.kind === "convolution";
+    const source = sourceOf(layer);
+    const products = terms.map((term) => term.value * term.weight);
+    const most = Math.max(largest(products), 1e-9);
+    const channels = convolution ? layer.inputs : 1;
+    const per = terms.length / channels;
+    const parts = [];
     const sums = Array.from({ length: channels }, (_, i) =>
       products.slice(per * i, per * i + per).reduce((total, each) => total + each, 0),
     );
     this.channel ??= sums.findIndex((each) => Math.abs(each) === largest(sums)); // the map that matters most
     if (channels > 1) parts.push(this.channels(products, sums, most, source));
-    const shown = terms.slice(this.channel * per, this.channel * per + per),
-      columns = convolution ? 5 : 12,
-      cell = convolution ? 26 : 13;
+    const shown = terms.slice(this.channel * per, this.channel * per + per);
+    const columns = convolution ? 5 : 12;
+    const cell = convolution ? 26 : 13;
     const grey = source === "input" ? this.palette.grey : this.palette.signed;
     const given = convolution
       ? source === "input"
@@ -306,8 +298,8 @@ export class Explorer {
   result(sum, bias, value, layer, count) {
     const row = (name, number, kind = "") =>
       h("tr", { class: kind }, h("th", { scope: "row" }, name), h("td", {}, say(number, 3)));
-    const next = LAYERS[LAYERS.indexOf(layer) + 1],
-      part = this.part("result", "add them up", () => [h("table")]);
+    const next = LAYERS[LAYERS.indexOf(layer) + 1];
+    const part = this.part("result", "add them up", () => [h("table")]);
     part.lastChild.replaceChildren(
       row(`sum of ${count} products`, sum),
       row("+ bias", bias),
@@ -318,13 +310,13 @@ export class Explorer {
   }
 
   pool(found) {
-    const { terms, layer } = found,
-      values = terms.map((term) => term.value),
-      source = sourceOf(layer),
-      cell = 56;
+    const { terms, layer } = found;
+    const values = terms.map((term) => term.value);
+    const source = sourceOf(layer);
+    const cell = 56;
     const scale = Math.max(largest(this.state.net.units[source]), 1e-9);
-    const part = this.table("four", `2 × 2 units of map ${found.map} of ${source}`, values, 2, scale, cell),
-      at = terms.findIndex((term) => term.weight);
+    const part = this.table("four", `2 × 2 units of map ${found.map} of ${source}`, values, 2, scale, cell);
+    const at = terms.findIndex((term) => term.weight);
     frame(
       part.lastChild.getContext("2d"),
       this.palette,
@@ -342,16 +334,16 @@ export class Explorer {
   }
 
   relu(found) {
-    const before = found.terms[0].value,
-      { palette } = this,
-      source = sourceOf(found.layer),
-      scale = Math.max(largest(this.state.net.units[source]), 1e-9);
+    const before = found.terms[0].value;
+    const { palette } = this;
+    const source = sourceOf(found.layer);
+    const scale = Math.max(largest(this.state.net.units[source]), 1e-9);
     const part = this.part("hinge", "max(0, sum)", () => [
       h("canvas", { role: "img", "aria-label": "ReLU: below zero it is flat, above it rises" }),
     ]);
-    const page = sheet(part.lastChild, 130, 112),
-      x = (number) => 65 + (60 * number) / scale,
-      y = (number) => 92 - (80 * Math.max(0, number)) / scale;
+    const page = sheet(part.lastChild, 130, 112);
+    const x = (number) => 65 + (60 * number) / scale;
+    const y = (number) => 92 - (80 * Math.max(0, number)) / scale;
     page.strokeStyle = palette.line;
     line(page, 0, 92, 130, 92);
     line(page, 65, 4, 65, 110);
@@ -374,9 +366,9 @@ export class Explorer {
   }
 
   softmax(found) {
-    const { terms, unit } = found,
-      sum = terms.reduce((total, term) => total + term.value, 0),
-      digits = [...terms.keys()];
+    const { terms, unit } = found;
+    const sum = terms.reduce((total, term) => total + term.value, 0);
+    const digits = [...terms.keys()];
     const row = (name, write) =>
       h(
         "tr",

@@ -11,7 +11,8 @@ const STAGES = [
   ["linear1", "relu4"],
   ["linear2", "softmax"],
 ];
-// How the maps of a layer stand: so many in a row, each so large, with a gap. First side by side in columns, then one below another.
+// How the maps of a layer stand: so many in a row, each so large, with a gap. First side by side in columns, then one
+// below another.
 const COLUMNS = { 6: [1, 56, 6], 16: [2, 40, 6], 120: [5, 14, 1], 84: [4, 16, 1], 10: [1, 31, 6] };
 const ROWS = { 6: [6, 64, 4], 16: [8, 48, 4], 120: [24, 18, 1], 84: [21, 20, 1], 10: [10, 40, 4] };
 const NEEDED = 600; // pixels for the columns
@@ -46,10 +47,10 @@ export class Layers {
   }
 
   figure(name) {
-    const layer = layerCalled(name),
-      { maps, side } = layer;
-    const shape = side > 1 ? `${maps}@${side}×${side}` : `${maps}`,
-      units = side > 1 ? `${maps} maps of ${side} by ${side}` : `${maps} units`;
+    const layer = layerCalled(name);
+    const { maps, side } = layer;
+    const shape = side > 1 ? `${maps}@${side}×${side}` : `${maps}`;
+    const units = side > 1 ? `${maps} maps of ${side} by ${side}` : `${maps} units`;
     const title = h("figcaption", {}, h("b", {}, name), " ", h("span", {}, shape));
     if (name === "softmax")
       return h(
@@ -71,12 +72,12 @@ export class Layers {
 
   listen(canvas, layer) {
     const choose = ({ clientX, clientY, pointerType }) => {
-      const box = canvas.getBoundingClientRect(),
-        { perRow, side, gap } = this.grid(layer);
-      const x = clientX - box.left - 3,
-        y = clientY - box.top - 3;
-      const across = Math.floor(Math.max(0, x) / (side + gap)),
-        down = Math.floor(Math.max(0, y) / (side + gap));
+      const box = canvas.getBoundingClientRect();
+      const { perRow, side, gap } = this.grid(layer);
+      const x = clientX - box.left - 3;
+      const y = clientY - box.top - 3;
+      const across = Math.floor(Math.max(0, x) / (side + gap));
+      const down = Math.floor(Math.max(0, y) / (side + gap));
       const inside = (at, index) =>
         Math.max(0, Math.min(layer.side - 1, Math.floor(((at - index * (side + gap)) / side) * layer.side)));
       const map = down * perRow + Math.min(across, perRow - 1);
@@ -98,11 +99,11 @@ export class Layers {
       event.stopPropagation();
       if (this.state.layer !== layer) return this.state.select(layer.name, this.last?.[layer.name] ?? 0, "keys");
       // All maps of the layer are one large table for the arrow keys: beyond the edge of a map is the next map.
-      const { perRow } = this.grid(layer),
-        { map, row, column } = placeOf(layer, this.state.unit),
-        rows = Math.ceil(layer.maps / perRow);
-      const y = Math.floor(map / perRow) * layer.side + row + step[0],
-        x = (map % perRow) * layer.side + column + step[1];
+      const { perRow } = this.grid(layer);
+      const { map, row, column } = placeOf(layer, this.state.unit);
+      const rows = Math.ceil(layer.maps / perRow);
+      const y = Math.floor(map / perRow) * layer.side + row + step[0];
+      const x = (map % perRow) * layer.side + column + step[1];
       if (y < 0 || x < 0 || y >= rows * layer.side || x >= perRow * layer.side) return undefined;
       const next = Math.floor(y / layer.side) * perRow + Math.floor(x / layer.side);
       if (next < layer.maps)
@@ -120,43 +121,34 @@ export class Layers {
       const [perRow, side, gap] = COLUMNS[layer.maps];
       return { perRow, side, gap };
     }
-    const [perRow, most, gap] = ROWS[layer.maps],
-      room = this.element.clientWidth - 6;
+    const [perRow, most, gap] = ROWS[layer.maps];
+    const room = this.element.clientWidth - 6;
     return { perRow, gap, side: Math.min(most, (room - gap * (perRow - 1)) / perRow) };
   }
 
   paint() {
-    const { state, palette } = this,
-      { layer: chosen, unit } = state,
-      source = sourceOf(chosen);
+    const { state, palette } = this;
+    const { layer: chosen, unit } = state;
+    const source = sourceOf(chosen);
     this.inColumns = this.element.clientWidth >= NEEDED;
     this.element.classList.toggle("columns", this.inColumns);
     (this.last ??= {})[chosen.name] = unit;
-    const place = placeOf(chosen, unit),
-      one = chosen.kind === "relu" || chosen.kind === "pool";
+    const place = placeOf(chosen, unit);
+    const one = chosen.kind === "relu" || chosen.kind === "pool";
     for (const [name, canvas] of Object.entries(this.canvases)) {
-      const layer = layerCalled(name),
-        values = state.net.units[name],
-        { perRow, side, gap } = this.grid(layer),
-        size = layer.side ** 2;
-      const rows = Math.ceil(layer.maps / perRow),
-        margin = 3;
+      const layer = layerCalled(name);
+      const values = state.net.units[name];
+      const { perRow, side, gap } = this.grid(layer);
+      const size = layer.side ** 2;
+      const rows = Math.ceil(layer.maps / perRow);
+      const margin = 3;
       const page = sheet(canvas, perRow * (side + gap) - gap + 2 * margin, rows * (side + gap) - gap + 2 * margin);
-      const scale = Math.max(largest(values), 1e-9),
-        box = (map) => [margin + (map % perRow) * (side + gap), margin + Math.floor(map / perRow) * (side + gap)];
+      const scale = Math.max(largest(values), 1e-9);
+      const box = (map) => [margin + (map % perRow) * (side + gap), margin + Math.floor(map / perRow) * (side + gap)];
       for (let map = 0; map < layer.maps; map++) {
         const [left, top] = box(map);
-        squares(
-          page,
-          palette.signed,
-          values.subarray(map * size, map * size + size),
-          layer.side,
-          scale,
-          left,
-          top,
-          side,
-          side,
-        );
+        const own = values.subarray(map * size, map * size + size);
+        squares(page, palette.signed, own, layer.side, scale, [left, top, side, side]);
         page.strokeStyle = palette.line;
         page.lineWidth = 1;
         page.strokeRect(left - 0.5, top - 0.5, side + 1, side + 1);
@@ -193,8 +185,8 @@ export class Layers {
   }
 
   paintBars() {
-    const { state } = this,
-      most = Math.max(...state.probabilities);
+    const { state } = this;
+    const most = Math.max(...state.probabilities);
     this.bars.forEach((bar, digit) => {
       const p = state.probabilities[digit];
       bar.querySelector(".fill").style.width = `${100 * p}%`;
@@ -206,11 +198,11 @@ export class Layers {
   }
 }
 
-// The answer in words, "It reads 7 (99 %). Next: 2 (1 %).", as an element. It changes while one draws, and is read aloud when it
-// has stood for a moment. `more()` may add a sentence.
+// The answer in words, "It reads 7 (99 %). Next: 2 (1 %).", as an element. It changes while one draws, and is read
+// aloud when it has stood for a moment. `more()` may add a sentence.
 export function answerLine(state, more = () => "") {
-  const shown = h("p", { class: "answer", "aria-hidden": "true" }),
-    aloud = h("p", { class: "unseen", role: "status" });
+  const shown = h("p", { class: "answer", "aria-hidden": "true" });
+  const aloud = h("p", { class: "unseen", role: "status" });
   let timer;
   const write = oncePerFrame(() => {
     shown.textContent = answerOf(state) + more();

@@ -1,10 +1,12 @@
 // LeNet-5 as notebook 02 counts it and notebook 03 trains it, in plain JavaScript: loops over numbers, and no library.
 //
-// Everything lies in PyTorch's order. A stack of maps is [map][row][column], written as one long row of numbers, and the
-// 61,706 parameters are one Float32Array. Sums are made in 64 bits; they agree with PyTorch's to about six decimals.
+// Everything lies in PyTorch's order. A stack of maps is [map][row][column], written as one long row of numbers, and
+// the 61,706 parameters are one Float32Array. Sums are made in 64 bits; they agree with PyTorch's to about six
+// decimals.
 
-// Each layer takes what the one before it gives: `inputs` maps of `size` × `size`. It gives `maps` maps of `side` × `side`.
-// PyTorch's list has one more layer, flatten, which only writes the 120 maps of 1 × 1 as one row. Here they are one already.
+// Each layer takes what the one before it gives: `inputs` maps of `size` × `size`. It gives `maps` maps of `side` ×
+// `side`. PyTorch's list has one more layer, flatten, which only writes the 120 maps of 1 × 1 as one row. Here they are
+// one already.
 export const LAYERS = [
   { name: "conv1", kind: "convolution", inputs: 1, size: 32, maps: 6, side: 28 },
   { name: "relu1", kind: "relu", inputs: 6, size: 28, maps: 6, side: 28 },
@@ -49,8 +51,8 @@ export class LeNet5 {
   forward(image) {
     this.units.input.set(image);
     for (const layer of LAYERS) {
-      const given = this.units[sourceOf(layer)],
-        result = this.units[layer.name];
+      const given = this.units[sourceOf(layer)];
+      const result = this.units[layer.name];
       if (layer.kind === "relu") for (let i = 0; i < result.length; i++) result[i] = Math.max(0, given[i]);
       else if (layer.kind === "pool") pool(given, layer, result);
       else if (layer.kind === "softmax") softmax(given, result);
@@ -61,8 +63,8 @@ export class LeNet5 {
     return this.units.softmax;
   }
 
-  // Add this image's part to the gradient, from the last layer back to the first, and return its loss. Needs `forward` first.
-  // `twice` is the famous mistake of notebook 03: softmax in the network, and once more in the loss.
+  // Add this image's part to the gradient, from the last layer back to the first, and return its loss. Needs `forward`
+  // first. `twice` is the famous mistake of notebook 03: softmax in the network, and once more in the loss.
   backward(label, part = 1, twice = false) {
     const { units, slopes, parameters, gradient } = this;
     const outputs = twice ? units.softmax : units.linear2;
@@ -75,10 +77,10 @@ export class LeNet5 {
     }
     slopes.linear2.set(slope);
     for (const layer of LAYERS.slice(0, -1).reverse()) {
-      const source = sourceOf(layer),
-        given = units[source];
-      const above = slopes[layer.name],
-        below = slopes[source].fill(0);
+      const source = sourceOf(layer);
+      const given = units[source];
+      const above = slopes[layer.name];
+      const below = slopes[source].fill(0);
       if (layer.kind === "relu") for (let i = 0; i < above.length; i++) below[i] = given[i] > 0 ? above[i] : 0;
       else if (layer.kind === "pool") poolBackward(given, above, layer, below);
       else if (layer.side === 1) linearBackward(given, above, parameters, layer, gradient, below);
@@ -88,7 +90,8 @@ export class LeNet5 {
   }
 }
 
-// A sum for each place of the window, in each map that the layer gives: weights × numbers below the window, and the bias.
+// A sum for each place of the window, in each map that the layer gives: weights × numbers below the window, and the
+// bias.
 function convolve(given, parameters, { inputs, size, maps, side, weightAt, biasAt }, result) {
   for (let map = 0, w = weightAt; map < maps; map++) {
     const first = map * side * side;
@@ -96,11 +99,11 @@ function convolve(given, parameters, { inputs, size, maps, side, weightAt, biasA
     for (let channel = 0; channel < inputs; channel++) {
       for (let row = 0; row < 5; row++, w += 5) {
         // one row of five weights at a time, for all places
-        const a = parameters[w],
-          b = parameters[w + 1],
-          c = parameters[w + 2],
-          d = parameters[w + 3],
-          e = parameters[w + 4];
+        const a = parameters[w];
+        const b = parameters[w + 1];
+        const c = parameters[w + 2];
+        const d = parameters[w + 3];
+        const e = parameters[w + 4];
         for (let y = 0; y < side; y++) {
           let i = (channel * size + y + row) * size;
           for (let at = first + y * side, end = at + side; at < end; at++, i++) {
@@ -154,9 +157,9 @@ function linearBackward(given, above, parameters, { maps, fanIn, weightAt, biasA
 
 // The place of the largest of the four numbers below a unit of a pooling layer; the first of them, if several are.
 export function largestOfFour(given, { size, side }, unit) {
-  const map = Math.floor(unit / (side * side)),
-    y = Math.floor(unit / side) % side,
-    x = unit % side;
+  const map = Math.floor(unit / (side * side));
+  const y = Math.floor(unit / side) % side;
+  const x = unit % side;
   const corner = (map * size + 2 * y) * size + 2 * x;
   let best = corner;
   if (given[corner + 1] > given[best]) best = corner + 1;
@@ -174,8 +177,8 @@ function poolBackward(given, above, layer, below) {
 }
 
 export function softmax(logits, result) {
-  let most = -Infinity,
-    sum = 0;
+  let most = -Infinity;
+  let sum = 0;
   for (const logit of logits) most = Math.max(most, logit);
   for (let i = 0; i < logits.length; i++) sum += result[i] = Math.exp(logits[i] - most); // never too large for a number
   for (let i = 0; i < logits.length; i++) result[i] /= sum;
@@ -193,8 +196,8 @@ export class Adam {
   step(gradient) {
     const { parameters, mean, square } = this;
     this.steps += 1;
-    const size = this.lr / (1 - 0.9 ** this.steps),
-      correction = Math.sqrt(1 - 0.999 ** this.steps);
+    const size = this.lr / (1 - 0.9 ** this.steps);
+    const correction = Math.sqrt(1 - 0.999 ** this.steps);
     for (let i = 0; i < parameters.length; i++) {
       mean[i] += 0.1 * (gradient[i] - mean[i]);
       square[i] += 0.001 * (gradient[i] * gradient[i] - square[i]);
@@ -203,7 +206,8 @@ export class Adam {
   }
 }
 
-// One step of notebook 03: forget the gradient, forward, backward, move. Returns the mean loss of the batch before the move.
+// One step of notebook 03: forget the gradient, forward, backward, move. Returns the mean loss of the batch before the
+// move.
 export function trainingStep(net, optimizer, images, labels, twice = false) {
   let loss = 0;
   net.gradient.fill(0);
@@ -226,10 +230,11 @@ export function randomNumbers(seed) {
   };
 }
 
-// New parameters, spread as PyTorch spreads them: evenly between −1/√n and 1/√n, where n is the number of weights of a filter.
+// New parameters, spread as PyTorch spreads them: evenly between −1/√n and 1/√n, where n is the number of weights of a
+// filter.
 export function randomParameters(seed) {
-  const random = randomNumbers(seed),
-    parameters = new Float32Array(PARAMETERS);
+  const random = randomNumbers(seed);
+  const parameters = new Float32Array(PARAMETERS);
   for (const { fanIn, maps, weightAt } of LAYERS.filter((layer) => layer.fanIn)) {
     for (let i = 0; i < maps * (fanIn + 1); i++) parameters[weightAt + i] = (2 * random() - 1) / Math.sqrt(fanIn);
   }

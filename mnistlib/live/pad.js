@@ -3,8 +3,8 @@
 import { h } from "./view.js";
 
 const HELP =
-  "Drawing area. Draw with mouse, finger or pen. Or with the keyboard: arrow keys move the pen, Space puts it down and " +
-  "lifts it.";
+  "Drawing area. Draw with mouse, finger or pen. Or with the keyboard: arrow keys move the pen, Space puts it down " +
+  "and lifts it.";
 
 export class Pad {
   // `changed(pad)` is called after each change, with `strokes` and `width` as mnistlib.live.pad.ink takes them.
@@ -132,9 +132,9 @@ export class Pad {
   }
 
   draw() {
-    const side = this.paper.width,
-      page = this.paper.getContext("2d"),
-      { palette } = this;
+    const side = this.paper.width;
+    const page = this.paper.getContext("2d");
+    const { palette } = this;
     page.clearRect(0, 0, side, side);
     this.hint.hidden = Boolean(this.strokes.length || this.picture || this.keys);
     if (this.picture) {

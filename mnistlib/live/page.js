@@ -10,7 +10,7 @@ import { LAYERS, LeNet5, PARAMETERS, layerCalled } from "./lenet5.js";
 import { Pad } from "./pad.js";
 import { State, predict } from "./state.js";
 import { Trainer } from "./trainer.js";
-import { Palette, h, oncePerFrame, sheet, squares } from "./view.js";
+import { Palette, h, oncePerFrame, picture } from "./view.js";
 import { readWeights, writeWeights } from "./weights.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -45,49 +45,26 @@ function take(each) {
 
 function thumbnail(each) {
   const name = `Test digit ${each.number}, a ${each.label}${each.hard ? ", which the course’s network misreads" : ""}`;
-  const canvas = h("canvas"),
-    button = h(
-      "button",
-      { type: "button", class: "thumb", title: name, "aria-label": name, onclick: () => take(each) },
-      canvas,
-    );
-  const draw = () =>
-    squares(
-      sheet(canvas, 28, 28),
-      palette.grey,
-      Float32Array.from(each.pixels, (grey) => grey / 255),
-      28,
-      1,
-      0,
-      0,
-      28,
-      28,
-    );
+  const canvas = h("canvas");
+  const button = h(
+    "button",
+    { type: "button", class: "thumb", title: name, "aria-label": name, onclick: () => take(each) },
+    canvas,
+  );
+  const draw = () => picture(canvas, palette, each.pixels, 28);
   palette.addEventListener("change", draw);
   draw();
   return button;
 }
 
 // 2 The network, its answer, and one unit.
-const layers = new Layers(state, palette),
-  explorer = new Explorer(state, palette);
+const layers = new Layers(state, palette);
+const explorer = new Explorer(state, palette);
 find("#layers").append(layers.element);
 find("#unit").append(explorer.element);
 const seen = find("#seen");
 seen.after(answerLine(state, () => (example ? ` The label says ${example.label}.` : "")));
-const drawSeen = oncePerFrame(() =>
-  squares(
-    sheet(seen, 42, 42),
-    palette.grey,
-    Float32Array.from(state.pixels, (grey) => grey / 255),
-    28,
-    1,
-    0,
-    0,
-    42,
-    42,
-  ),
-);
+const drawSeen = oncePerFrame(() => picture(seen, palette, state.pixels, 42));
 state.addEventListener("answer", drawSeen);
 palette.addEventListener("change", drawSeen);
 state.addEventListener("select", ({ by }) => {
@@ -149,8 +126,8 @@ find("#file").addEventListener("change", (event) => {
 });
 find("#choose").addEventListener("click", () => find("#file").click());
 find("#save").addEventListener("click", () => {
-  const { network, parameters } = networks[choice.value],
-    address = URL.createObjectURL(writeWeights(parameters, network, { source: choice.value }));
+  const { network, parameters } = networks[choice.value];
+  const address = URL.createObjectURL(writeWeights(parameters, network, { source: choice.value }));
   h("a", { href: address, download: "my-lenet5.safetensors" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 });

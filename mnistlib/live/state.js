@@ -1,4 +1,5 @@
-// What the page shows at the moment: a network, an image, and the unit that is looked at. Parts of the page listen to changes.
+// What the page shows at the moment: a network, an image, and the unit that is looked at. Parts of the page listen to
+// changes.
 
 import { LAYERS, LeNet5, layerCalled } from "./lenet5.js";
 import { asInput } from "./images.js";

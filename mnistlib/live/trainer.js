@@ -4,7 +4,8 @@ import { mnist } from "./data.js";
 import { h, line, oncePerFrame, sheet } from "./view.js";
 import { thousands } from "./explain.js";
 
-const FLOOR = -Math.log(Math.E / (Math.E + 9)); // 1.4612: below it no loss can fall with a softmax too many (notebook 03)
+// Below it no loss can fall with a softmax too many (notebook 03): 1.4612.
+const FLOOR = -Math.log(Math.E / (Math.E + 9));
 
 export class Trainer {
   // `learned(parameters)` is called whenever the network has changed.
@@ -32,8 +33,8 @@ export class Trainer {
     };
     this.lr = choice([0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1], 0.002);
     this.batch = choice([1, 8, 32, 128], 32);
-    const [shuffle, shuffleRow] = box(true, "shuffle the digits"),
-      [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
+    const [shuffle, shuffleRow] = box(true, "shuffle the digits");
+    const [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
     Object.assign(this, { shuffle, twice });
     this.seed = h("input", {
       type: "number",
@@ -78,7 +79,7 @@ export class Trainer {
       h(
         "p",
         { class: "note" },
-        "The seed decides the random weights and the order of the digits: the same seed and settings give the same curves.",
+        "The seed decides the random weights and the order of the digits: the same settings give the same curves.",
       ),
     );
     this.draw = oncePerFrame(() => this.paint());
@@ -93,7 +94,8 @@ export class Trainer {
     try {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       const digits = await mnist((done, total) => {
-        this.status.textContent = `MNIST is being loaded: ${megabytes(done)}${total ? ` of ${megabytes(total)}` : ""} MB.`;
+        const of = total ? ` of ${megabytes(total)}` : "";
+        this.status.textContent = `MNIST is being loaded: ${megabytes(done)}${of} MB.`;
       });
       this.count = digits.train.labels.length;
       this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -145,8 +147,8 @@ export class Trainer {
   }
 
   paint() {
-    const { losses, accuracies } = this,
-      last = accuracies.at(-1);
+    const { losses, accuracies } = this;
+    const last = accuracies.at(-1);
     const width = Math.max(
         240,
         Math.min(560, (this.charts.clientWidth - 24) / (this.charts.clientWidth > 620 ? 2 : 1)),
@@ -176,20 +178,21 @@ export class Trainer {
     );
     if (!this.worker || !last) return;
     const loss = losses.length ? `, loss ${mean(losses.slice(-20)).toFixed(3)}` : "";
+    const rate = this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : "";
     this.status.textContent =
       `Step ${thousands(this.step)}: ${thousands(this.seen)} of ${thousands(this.count)} digits seen${loss}; ` +
-      `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : ""}`;
+      `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${rate}`;
     this.lossChart.setAttribute("aria-label", `Loss${loss || ": no step yet"} after step ${this.step}`);
     this.accuracyChart.setAttribute("aria-label", `Accuracy: ${(100 * last[1]).toFixed(1)} % after step ${last[0]}`);
   }
 
   curve(canvas, width, end, ticks, write, curves, mark) {
-    const height = 170,
-      page = sheet(canvas, width, height),
-      { palette } = this,
-      top = ticks.at(-1);
-    const x = (step) => 44 + ((width - 54) * step) / end,
-      y = (value) => 8 + (height - 34) * (1 - Math.min(value, top) / top);
+    const height = 170;
+    const page = sheet(canvas, width, height);
+    const { palette } = this;
+    const top = ticks.at(-1);
+    const x = (step) => 44 + ((width - 54) * step) / end;
+    const y = (value) => 8 + (height - 34) * (1 - Math.min(value, top) / top);
     Object.assign(page, {
       font: "12px system-ui, sans-serif",
       textAlign: "right",

@@ -12,8 +12,8 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Colours from live.css. Signed numbers: orange above zero, purple below, paper at zero, as in the notebooks, and safe for
-// colour-blind readers. Grey levels of a picture: from paper to ink.
+// Colours from live.css. Signed numbers: orange above zero, purple below, paper at zero, as in the notebooks, and safe
+// for colour-blind readers. Grey levels of a picture: from paper to ink.
 export class Palette extends EventTarget {
   constructor(element) {
     super();
@@ -42,8 +42,8 @@ export class Palette extends EventTarget {
       "ink",
     ].map((name) => this.colour(name));
     this.signed = new Uint32Array(511).map((_, i) => {
-      const part = Math.abs(i - 255) / 255,
-        [half, most] = i > 255 ? [plus, plusMost] : [minus, minusMost];
+      const part = Math.abs(i - 255) / 255;
+      const [half, most] = i > 255 ? [plus, plusMost] : [minus, minusMost];
       return pack(part < 0.5 ? mix(zero, half, 2 * part) : mix(half, most, 2 * part - 1));
     });
     this.grey = new Uint32Array(511).map((_, i) => pack(mix(paper, ink, Math.max(0, i - 255) / 255)));
@@ -79,16 +79,22 @@ export function sheet(canvas, width, height) {
   return page;
 }
 
-// Numbers as squares of colour: `columns` in a row, in a box of the page.
+// Numbers as squares of colour: `columns` in a row, in a box [left, top, width, height] of the page.
 const small = document.createElement("canvas");
-export function squares(page, colours, values, columns, scale, left, top, width, height) {
+export function squares(page, colours, values, columns, scale, box) {
   const rows = values.length / columns;
   if (small.width !== columns || small.height !== rows) Object.assign(small, { width: columns, height: rows });
-  const image = new ImageData(columns, rows),
-    pixels = new Uint32Array(image.data.buffer);
+  const image = new ImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < values.length; i++) pixels[i] = shade(colours, values[i], scale);
   small.getContext("2d").putImageData(image, 0, 0);
-  page.drawImage(small, left, top, width, height);
+  page.drawImage(small, ...box);
+}
+
+// A picture of 28 × 28 pixels, `side` pixels of the screen wide.
+export function picture(canvas, palette, pixels, side) {
+  const greys = Float32Array.from(pixels, (grey) => grey / 255);
+  squares(sheet(canvas, side, side), palette.grey, greys, 28, 1, [0, 0, side, side]);
 }
 
 // A frame around a box; `wide` frames have a rim of the page's own colour, to be seen on any ground.
@@ -103,9 +109,9 @@ export function frame(page, palette, left, top, width, height, line = 2) {
 
 // A table of numbers in coloured cells, with the numbers written where there is room.
 export function cells(canvas, palette, colours, values, columns, scale, cell, digits = 2) {
-  const rows = values.length / columns,
-    page = sheet(canvas, columns * cell, rows * cell);
-  squares(page, colours, values, columns, scale, 0, 0, columns * cell, rows * cell);
+  const rows = values.length / columns;
+  const page = sheet(canvas, columns * cell, rows * cell);
+  squares(page, colours, values, columns, scale, [0, 0, columns * cell, rows * cell]);
   page.strokeStyle = palette.line;
   page.lineWidth = cell > 8 ? 1 : 0.5;
   for (let i = 0; i <= rows; i++) line(page, 0, i * cell, columns * cell, i * cell);
@@ -117,8 +123,8 @@ export function cells(canvas, palette, colours, values, columns, scale, cell, di
     textBaseline: "middle",
   });
   values.forEach((value, i) => {
-    const colour = shade(colours, value, scale),
-      light = 0.3 * (colour & 255) + 0.59 * ((colour >> 8) & 255) + 0.11 * ((colour >> 16) & 255);
+    const colour = shade(colours, value, scale);
+    const light = 0.3 * (colour & 255) + 0.59 * ((colour >> 8) & 255) + 0.11 * ((colour >> 16) & 255);
     page.fillStyle = light > 124 ? "#14161a" : "#ffffff";
     const text =
       Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−").replace("0.", ".");

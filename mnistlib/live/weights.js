@@ -26,7 +26,8 @@ const shapesOf = (network) =>
   );
 const sizeOf = (shape) => shape.reduce((product, n) => product * n, 1);
 
-// The weights in a file (a Blob), as { network, parameters, facts }. Whatever is wrong with it is one sentence, as an Error.
+// The weights in a file (a Blob), as { network, parameters, facts }. Whatever is wrong with it is one sentence, as an
+// Error.
 export async function readWeights(file) {
   if (file.size > LARGEST) {
     throw new Error(
@@ -91,7 +92,8 @@ export function writeWeights(parameters, network = "lenet5", facts = {}) {
     tensors[name] = { dtype: "F32", shape, data_offsets: [at, (at += 4 * sizeOf(shape))] };
   }
   let header = new TextEncoder().encode(JSON.stringify(tensors));
-  header = new TextEncoder().encode(JSON.stringify(tensors) + " ".repeat(7 - ((header.length + 7) % 8))); // numbers at a multiple of 8
+  const space = " ".repeat(7 - ((header.length + 7) % 8)); // the numbers begin at a multiple of 8
+  header = new TextEncoder().encode(JSON.stringify(tensors) + space);
   const file = new DataView(new ArrayBuffer(8 + header.length + at));
   file.setBigUint64(0, BigInt(header.length), true);
   new Uint8Array(file.buffer).set(header, 8);

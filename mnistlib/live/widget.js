@@ -1,4 +1,5 @@
-// The parts of the page as widgets: for notebooks (anywidget calls `render`), and for lessons on the website (mount.js).
+// The parts of the page as widgets: for notebooks (anywidget calls `render`), and for lessons on the website
+// (mount.js).
 
 import { Explorer } from "./explorer.js";
 import { asMnist, ink } from "./images.js";
@@ -7,15 +8,15 @@ import { layerCalled } from "./lenet5.js";
 import { placeOf, unitAt } from "./explain.js";
 import { Pad } from "./pad.js";
 import { State } from "./state.js";
-import { Palette, h, oncePerFrame, sheet, squares } from "./view.js";
+import { Palette, h, oncePerFrame, picture } from "./view.js";
 import { readWeights } from "./weights.js";
 
 // `model` holds what Python and the page share: get, set, on, off, save_changes.
 async function render({ model, el }) {
   const root = el.appendChild(h("div", { class: "lenet5 widget" }));
   const { parameters, network } = await readWeights(new Blob([model.get("_weights")]));
-  const palette = new Palette(root),
-    state = new State(parameters, network === "lenet5-padded");
+  const palette = new Palette(root);
+  const state = new State(parameters, network === "lenet5-padded");
   return (model.get("_kind") === "pad" ? drawing : exploring)(model, root, state, palette);
 }
 
@@ -44,19 +45,7 @@ function drawing(model, root, state, palette) {
     pad.set(model.get("strokes"), model.get("width"));
     look();
   };
-  const show = oncePerFrame(() =>
-    squares(
-      sheet(seen, 112, 112),
-      palette.grey,
-      Float32Array.from(state.pixels, (grey) => grey / 255),
-      28,
-      1,
-      0,
-      0,
-      112,
-      112,
-    ),
-  );
+  const show = oncePerFrame(() => picture(seen, palette, state.pixels, 112));
   state.addEventListener("answer", show);
   palette.addEventListener("change", show);
   root.append(
@@ -86,15 +75,15 @@ function drawing(model, root, state, palette) {
 
 // ConvolutionWindow (the window of the first convolution) and UnitExplorer (every unit of every layer).
 function exploring(model, root, state, palette) {
-  const names = ["layer", "map", "row", "column"],
-    all = model.get("_kind") === "units";
+  const names = ["layer", "map", "row", "column"];
+  const all = model.get("_kind") === "units";
   if (all) {
     root.append(answerLine(state), new Layers(state, palette).element);
   }
   root.append((all ? new Explorer(state, palette) : new Explorer(state, palette, ["conv1"], 6)).element);
   const load = () => {
-    const layer = layerCalled(model.get("layer")),
-      { map, row, column } = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+    const layer = layerCalled(model.get("layer"));
+    const { map, row, column } = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     if (layer !== state.layer || unitAt(layer, { map, row, column }) !== state.unit)
       state.select(layer.name, unitAt(layer, { map, row, column }));
   };

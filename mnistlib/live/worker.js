@@ -3,23 +3,12 @@
 import { Adam, LeNet5, randomNumbers, randomParameters, shuffled, trainingStep } from "./lenet5.js";
 import { asInput } from "./images.js";
 
-const TESTED = 500,
-  EVERY = 1600; // accuracy: on so many test digits, whenever so many digits have been seen
-let data,
-  settings,
-  net,
-  optimizer,
-  random,
-  order,
-  at,
-  step,
-  seen,
-  tested,
-  running = false,
-  losses = [],
-  accuracies = [],
-  steps = 0,
-  time = 0;
+const TESTED = 500; // test digits that the accuracy is measured on,
+const EVERY = 1600; // whenever so many digits have been seen
+let data, settings; // what the page sent
+let net, optimizer, random, order, at, step, seen, tested; // the training
+let losses, accuracies, digits, time; // what is to be reported; the speed is digits / time
+let running = false;
 
 const imageOf = ({ images }, i) => asInput(images.subarray(784 * i, 784 * i + 784));
 
@@ -27,20 +16,21 @@ function reset({ seed }) {
   net = new LeNet5(randomParameters(seed));
   optimizer = new Adam(net.parameters);
   random = randomNumbers(seed + 1);
-  [order, at, step, seen, tested, losses, accuracies, steps, time] = [null, 0, 0, 0, -1, [], [], 0, 0];
+  [order, at, step, seen, tested] = [null, 0, 0, 0, -1];
+  [losses, accuracies, digits, time] = [[], [], 0, 0];
   if (data) test();
 }
 
 function oneStep() {
-  const count = data.train.labels.length,
-    { batch, lr, shuffle, twice } = settings;
+  const count = data.train.labels.length;
+  const { batch, lr, shuffle, twice } = settings;
   if (!order || at >= count) {
     // a new epoch
     order = shuffle ? shuffled(count, random) : Uint32Array.from({ length: count }, (_, i) => i);
     at = 0;
   }
-  const chosen = [...order.subarray(at, at + batch)],
-    begin = performance.now();
+  const chosen = [...order.subarray(at, at + batch)];
+  const begin = performance.now();
   optimizer.lr = lr;
   const loss = trainingStep(
     net,
@@ -50,7 +40,7 @@ function oneStep() {
     twice,
   );
   time += performance.now() - begin;
-  steps += chosen.length;
+  digits += chosen.length;
   at += batch;
   step += 1;
   seen += chosen.length;
@@ -71,7 +61,7 @@ function test() {
 
 function report() {
   const parameters = net.parameters.slice();
-  postMessage({ step, seen, losses, accuracies, parameters, rate: time ? (1000 * steps) / time : 0, running }, [
+  postMessage({ step, seen, losses, accuracies, parameters, rate: time ? (1000 * digits) / time : 0, running }, [
     parameters.buffer,
   ]);
   [losses, accuracies] = [[], []];
