@@ -1,7 +1,4 @@
-"""The widgets in JupyterLab, in a real browser: a digit drawn with the mouse reaches Python, and Python's reach the page.
-
-Skipped where Playwright or Chromium is missing; with the environment variable COURSE_BROWSER=1, as in `.ci/run`, it fails there.
-"""  # noqa: E501
+"""The widgets in JupyterLab, in a real browser: what is drawn and chosen reaches Python, and what Python sets the page."""  # noqa: E501
 
 import json
 import os
@@ -57,7 +54,7 @@ def lab(folder):
 
 
 def run(page, name):
-    """Shift + Enter in a cell, until it has an effect: JupyterLab drops it while it is still connecting to the kernel."""  # noqa: E501
+    """Shift + Enter in a cell, until it has an effect: JupyterLab drops it while it is connecting to the kernel."""  # noqa: E501
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(list(CELLS).index(name))
     before = cell.locator(".jp-InputPrompt").inner_text()
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""The live page in a real browser: drawn on, clicked, trained and given weights, with mouse, touch and keyboard, offline."""  # noqa: E501
+"""The live page in a real browser: drawn on, clicked, trained, given weights; mouse, touch and keyboard; offline."""  # noqa: E501
 
 import json  # noqa: I001
 import re
