@@ -1,4 +1,4 @@
-"""The widgets in JupyterLab, in a real browser: what is drawn and chosen reaches Python, and what Python sets the page."""  # noqa: E501
+"""The widgets in JupyterLab, in a real browser: what is drawn and chosen reaches Python, and what Python sets the page."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def lab(folder):
 
 
 def run(page, name):
-    """Shift + Enter in a cell, until it has an effect: JupyterLab drops it while it is connecting to the kernel."""  # noqa: E501
+    """Shift + Enter in a cell, until it has an effect: JupyterLab drops it while it is connecting to the kernel."""
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(list(CELLS).index(name))
     before = cell.locator(".jp-InputPrompt").inner_text()
     for _ in range(60):

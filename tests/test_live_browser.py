@@ -1,6 +1,6 @@
-"""The live page in a real browser: drawn on, clicked, trained, given weights; mouse, touch and keyboard; offline."""  # noqa: E501
+"""The live page in a real browser: drawn on, clicked, trained, given weights; mouse, touch and keyboard; offline."""
 
-import json  # noqa: I001
+import json
 import re
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""Record the README's animation of the live page: ``python site/live/animate.py pictures/live.webp``."""  # noqa: E501
+"""Record the README's animation of the live page: ``python site/live/animate.py pictures/live.webp``."""
 
 import io
 import shutil
