@@ -1,4 +1,4 @@
-"""How fast the live page is, in the system's Chromium: ``python benchmarks/bench_live.py``. Writes results/live.json."""
+"""How fast the live page is, in the system's Chromium: ``python benchmarks/bench_live.py`` writes results/live.json."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import live_page
+import live_page  # noqa: E402
 
-from mnistlib.live import build
+from mnistlib.live import build  # noqa: E402
 
 TIMES = 3
 SECONDS = 20

@@ -1,4 +1,4 @@
-"""The widgets in JupyterLab, in a real browser: what is drawn and chosen reaches Python, and what Python sets the page."""
+"""The widgets in JupyterLab, in a real browser: what is drawn and chosen reaches Python, and what Python sets the page."""  # noqa: E501
 
 import json
 import os
@@ -29,8 +29,8 @@ def lab(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR")
-    places = {name: str(folder / name.lower()) for name in (*names, "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+    names = "JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_SETTINGS_DIR JUPYTERLAB_WORKSPACES_DIR"
+    places = {name: str(folder / name.lower()) for name in [*names.split(), "IPYTHONDIR"]}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
     address = f"http://127.0.0.1:{port}"

@@ -1,5 +1,6 @@
 """The live page in a real browser: drawn on, clicked, trained, given weights; mouse, touch and keyboard; offline."""
 
+import itertools
 import json
 import re
 from contextlib import contextmanager
@@ -12,10 +13,10 @@ import torch
 import mnistlib
 from mnistlib import files
 from mnistlib.live import build, export
-import itertools
 
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]
-WIDTHS, THEMES, TABS = (1280, 375), ("light", "dark"), ("unit", "changes", "train", "own")
+WIDTHS, ANSWER, WORDS = (1280, 375), ".verdict .answer", ".trainer .words"
+BLANK = "[...lenet5.predict(new Float32Array(784))]"  # what the network says of an empty page
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +50,23 @@ class Hand:
         if self.kind == "mouse":
             place.click()
         elif self.kind == "touch":  # on a busy machine a tap may last so long that it is none: then tap again
-            place.evaluate("element => { element.onclick = () => { element.tapped = true; }; element.tapped = false; }")
-            for _ in range(9):
-                place.tap()
+            button = place.element_handle()  # the element itself: its name may change with the tap
+            button.evaluate(
+                "element => { element.onclick = () => { element.tapped = true; }; element.tapped = false; }"
+            )  # noqa: E501
+            while not button.evaluate("element => element.tapped"):
+                button.tap()
                 self.page.wait_for_timeout(300)
-                if place.evaluate("element => element.tapped"):
-                    break
         else:
             place.focus()
             self.page.keyboard.press("ArrowRight" if place.get_attribute("role") == "tab" else "Enter")
+
+    def push_to_the_end(self, slider):
+        if self.kind == "keyboard":
+            slider.press("End")
+        else:
+            edge = {"x": slider.bounding_box()["width"] - 3, "y": 5}
+            slider.click(position=edge) if self.kind == "mouse" else slider.tap(position=edge)
 
     def draw(self, points):
         paper = self.page.locator(".paper")
@@ -108,9 +117,9 @@ def expect(page, selector, pattern):
 def test_drawn_clicked_and_read_as_by_pytorch(browser, site, mnist):
     """The main path, quickly: the page answers like PyTorch, and nothing comes from elsewhere."""
     with hand(browser, site, "mouse", 1280) as (page, mouse):
-        expect(page, ".verdict .answer", "^It reads 5 .* The label says 5")
+        expect(page, ANSWER, "^It reads 5 .* The label says 5")
         mouse.draw(SEVEN)
-        expect(page, ".verdict .answer", "^It reads 7")
+        expect(page, ANSWER, "^It reads 7")
         mouse.choose("conv2")
         expect(page, ".explorer h2", "^conv2, map .* = ")
         pixels = (mnist.test.images[:1] / 255).flatten().tolist()
@@ -131,16 +140,11 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
     with hand(browser, single.as_uri(), kind, width, offline=True) as (page, way):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing is cut off
         way.press(page.get_by_role("button", name="Clear"))
-        expect(page, ".verdict .answer", "^Draw a digit")
+        expect(page, ANSWER, "^Draw a digit")
         way.draw(SEVEN)
-        expect(page, ".verdict .answer", "^It reads 7")
+        expect(page, ANSWER, "^It reads 7")
 
-        for name, says in (
-            ("pool1", "The largest of four"),
-            ("conv2", "150 products"),
-            ("relu3", "The sum"),
-            ("linear1", "120 products"),
-        ):
+        for name, says in {"pool1": "The largest of four", "conv2": "150 products", "relu3": "The sum"}.items():
             way.choose(name)
             expect(page, ".explorer h2", f"^{name}, .* = ")
             expect(page, ".explorer .words", says)
@@ -148,43 +152,38 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
         expect(page, ".explorer h2", "^softmax, digit 7: > 99")
 
         way.press(page.locator("#tab-unit" if kind == "keyboard" else "#tab-changes"))
-        page.get_by_role("slider", name="Turn").fill("180")
+        way.push_to_the_end(page.get_by_role("slider", name="Turn"))
         expect(page, "#changes .change >> nth=2", "Turn 180°.*Read as")
-        expect(page, ".verdict .answer", "^It reads [^7]")
+        expect(page, ANSWER, "^It reads [^7]")
         way.press(page.get_by_role("button", name="As it was"))
-        expect(page, ".verdict .answer", "^It reads 7")
+        expect(page, ANSWER, "^It reads 7")
 
         way.press(page.locator("#tab-changes" if kind == "keyboard" else "#tab-train"))
         way.press(page.get_by_role("button", name="Train", exact=True))
-        expect(page, ".trainer .words", "^Step [3-9]|^Step [1-9][0-9]")
+        expect(page, WORDS, "^Step [3-9]|^Step [1-9][0-9]")
         assert page.locator("#network").input_value() == "trained"
         way.press(page.get_by_role("button", name="Pause"))
         page.get_by_role("button", name="Train", exact=True).wait_for()
-        before = page.evaluate("[...lenet5.predict(new Float32Array(784))]")
-        step = int(re.search(r"Step ([\d,]+)", page.locator(".trainer .words").inner_text())[1].replace(",", ""))
+        before = page.evaluate(BLANK)
+        step = int(re.search(r"Step ([\d,]+)", page.locator(WORDS).inner_text())[1].replace(",", ""))
         way.press(page.get_by_role("button", name="One step"))
-        expect(page, ".trainer .words", f"^Step {step + 1:,}:")
-        assert page.evaluate("[...lenet5.predict(new Float32Array(784))]") != before
+        expect(page, WORDS, f"^Step {step + 1:,}:")
+        assert page.evaluate(BLANK) != before
         way.press(page.get_by_role("button", name="Reset"))
-        expect(page, ".trainer .words", "^Step 0:")
+        expect(page, WORDS, "^Step 0:")
 
         way.press(page.locator("#tab-train" if kind == "keyboard" else "#tab-own"))
         with page.expect_download() as saved:
             way.press(page.get_by_role("button", name="Save the weights"))
-        file = tmp_path / saved.value.suggested_filename
-        saved.value.save_as(file)
-        net = export.load_web(file)  # the page's weights in Python
-        with torch.no_grad():
-            assert net(torch.zeros(1, 1, 32, 32))[0].softmax(0).tolist() == pytest.approx(
-                page.evaluate("[...lenet5.predict(new Float32Array(784))]"), abs=1e-6
-            )
+        saved.value.save_as(tmp_path / saved.value.suggested_filename)
+        net = export.load_web(tmp_path / "my-lenet5.safetensors")  # the page's weights in Python
+        ours = net(torch.zeros(1, 1, 32, 32))[0].softmax(0).tolist()
+        assert ours == pytest.approx(page.evaluate(BLANK), abs=1e-6)
         mnistlib.save_weights(mnistlib.build("lenet5-padded", seed=2), tmp_path / "mine.pt", "lenet5-padded")
-        own = export.export_web(tmp_path / "mine.pt")
         with page.expect_file_chooser() as chooser:
             way.press(page.get_by_role("button", name="Open a file"))
-        chooser.value.set_files(own)
+        chooser.value.set_files(export.export_web(tmp_path / "mine.pt"))
         expect(page, "#message", "mine.safetensors is a lenet5-padded and now runs above")
-        way.press(page.get_by_role("button", name="Save the weights"))
 
 
 @pytest.mark.slow
@@ -192,12 +191,12 @@ def test_training_reaches_90_percent_and_shows_the_floor_of_the_softmax_mistake(
     with hand(browser, site, "mouse", 1280) as (page, _mouse):
         page.locator("#tab-train").click()
         page.get_by_role("button", name="Train", exact=True).click()
-        expect(page, ".trainer .words", r"of 60,000 digits seen.* 9\d\.\d % of 500 test digits")
+        expect(page, WORDS, r"of 60,000 digits seen.* 9\d\.\d % of 500 test digits")
         page.get_by_label("softmax twice").check()
         page.get_by_role("button", name="Reset").click()
-        expect(page, ".trainer .words", "^Step 0:")
+        expect(page, WORDS, "^Step 0:")
         page.get_by_role("button", name="Train", exact=True).click()
-        expect(page, ".trainer .words", r"^Step \d\d\d+: .* loss 1\.[4-9]|^Step \d\d\d+: .* loss 2")
+        expect(page, WORDS, r"^Step \d\d\d+: .* loss (1\.4[6-9]|1\.[5-9]|2)")
 
 
 def files_that_are_wrong(tmp_path):
@@ -249,7 +248,7 @@ def test_damaged_files_are_refused_in_words(browser, site, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_axe_finds_nothing(browser, site, width, theme):
     try:
@@ -257,17 +256,14 @@ def test_axe_finds_nothing(browser, site, width, theme):
     except ImportError:
         live_page.missing("the package axe-playwright-python")
     with hand(browser, site, "mouse", width, color_scheme=theme) as (page, _mouse):
-        for name in TABS:
-            page.locator(f"#tab-{name}").click()
+        for name in ("own", "train", "changes", "unit", "conv2", "pool1", "relu2", "linear1", "softmax"):
+            if page.locator(f"#tab-{name}").count():
+                page.locator(f"#tab-{name}").click()
+            else:
+                page.get_by_role("combobox", name="Layer").select_option(name)
             page.wait_for_timeout(300)
             result = Axe().run(page)
             assert result.violations_count == 0, f"{name}: {result.generate_report()}"
-        for layer in ("conv2", "pool1", "relu2", "linear1", "softmax"):
-            page.locator("#tab-unit").click()
-            page.get_by_role("combobox", name="Layer").select_option(layer)
-            page.wait_for_timeout(300)
-            result = Axe().run(page)
-            assert result.violations_count == 0, f"{layer}: {result.generate_report()}"
 
 
 def test_the_lessons_widgets_live_without_python(browser, site, tmp_path):
@@ -290,8 +286,7 @@ def test_the_lessons_widgets_live_without_python(browser, site, tmp_path):
 
 def test_sizes(site, single, tmp_path):
     """The page without MNIST has at most 1 MB, the single file 4 MB; neither names an address."""
-    folder = build.write(tmp_path).parent
-    assert sum(path.stat().st_size for path in folder.glob("*.*")) <= 1_000_000
+    assert sum(path.stat().st_size for path in build.write(tmp_path).parent.glob("*.*")) <= 1_000_000
     assert single.stat().st_size <= 4_000_000
     for text in (single.read_text("utf-8"), build.bundle("widget.js"), (build.HERE / "mount.js").read_text("utf-8")):
         assert not re.search(r"https?://|\bimport\(\"http|@import", text)

@@ -23,10 +23,9 @@ def page(tmp_path_factory):
     """The page, with all exports of its modules as global names."""
     folder = tmp_path_factory.mktemp("live")
     build.write(folder)
-    with live_page.chromium() as browser, live_page.served(folder) as address:
-        with live_page.opened(browser, address) as page:
-            page.evaluate(MODULES)
-            yield page
+    with live_page.chromium() as browser, live_page.served(folder) as url, live_page.opened(browser, url) as page:
+        page.evaluate(MODULES)
+        yield page
 
 
 def pixels_of(split):
