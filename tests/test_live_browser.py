@@ -53,7 +53,7 @@ class Hand:
             button = place.element_handle()  # the element itself: its name may change with the tap
             button.evaluate(
                 "element => { element.onclick = () => { element.tapped = true; }; element.tapped = false; }"
-            )  # noqa: E501
+            )
             while not button.evaluate("element => element.tapped"):
                 button.tap()
                 self.page.wait_for_timeout(300)
