@@ -1,6 +1,5 @@
 """The live page for tests: written to a folder, served on this machine, and opened in the system's Chromium."""
 
-import base64
 import functools
 import http.server
 import os
@@ -8,7 +7,6 @@ import shutil
 import threading
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -68,19 +66,3 @@ def opened(browser, address, width=1280, **options):
     elsewhere = [url for url in requests if not url.startswith((f"{origin}/", f"blob:{origin}", "data:", "blob:null"))]
     assert (failures, elsewhere) == ([], [])
     context.close()
-
-
-def numbers(page, script, argument=None, dtype=np.float32):
-    """The typed array that a script of the page returns."""
-    code = """async ([script, argument]) => {
-        const bytes = new Uint8Array((await (0, eval)(script)(argument)).buffer);
-        let text = "";
-        for (let i = 0; i < bytes.length; i += 30000) text += String.fromCharCode(...bytes.subarray(i, i + 30000));
-        return btoa(text);
-    }"""
-    return np.frombuffer(base64.b64decode(page.evaluate(code, [script, argument])), dtype)
-
-
-def text(array) -> str:
-    """An array's bytes as text, for a script to unpack."""
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

@@ -12,8 +12,6 @@ from mnistlib.live import build, export, pad
 MODULES = """async () => {
     const names = ["lenet5", "images", "explain", "weights", "state", "data"];
     Object.assign(window, ...await Promise.all(names.map((name) => import(`./${name}.js`))));
-    window.bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    window.floats = (text) => new Float32Array(bytes(text).buffer);
     window.imageAt = (images, i) => images.subarray(784 * i, 784 * i + 784);
 }"""
 
@@ -38,13 +36,13 @@ def compare(page, test):
     net = mnistlib.pretrained("lenet5")
     ours = torch.cat([net(part).softmax(1) for part in pixels_of(test).split(1000)])
     script = """async (count) => {
-        const { images } = (await mnist()).test, result = new Float32Array(10 * count);
+        const { images } = (await mnist()).test, result = [];
         for (let i = 0; i < count; i++) {
-            result.set(lenet5.predict(Float32Array.from(imageAt(images, i), (grey) => grey / 255)), 10 * i);
+            result.push(...lenet5.predict(Float32Array.from(imageAt(images, i), (grey) => grey / 255)));
         }
         return result;
     }"""
-    theirs = torch.tensor(live_page.numbers(page, script, len(test))).reshape(-1, 10)
+    theirs = torch.tensor(page.evaluate(script, len(test))).reshape(-1, 10)
     assert (theirs - ours).abs().max() < 1e-5
     assert torch.equal(theirs.argmax(1), ours.argmax(1))
 
@@ -63,12 +61,8 @@ def test_drawings_are_prepared_as_by_as_mnist(page):
     for i in range(240):
         starts, steps = rng.random((rng.integers(1, 4), 1, 2)), rng.normal(0, 0.1, (rng.integers(1, 12), 2))
         drawings.append([[(start + steps.cumsum(0)).round(3).tolist() for start in starts], [0.03, 0.08, 0.16][i % 3]])
-    script = """(drawings) => {
-        const result = new Uint8Array(784 * drawings.length);
-        drawings.forEach(([strokes, width], i) => result.set(asMnist(ink(strokes, width)) ?? [], 784 * i));
-        return result;
-    }"""
-    theirs = live_page.numbers(page, script, drawings, np.uint8).reshape(-1, 28, 28)
+    script = "(all) => all.map(([strokes, width]) => [...asMnist(ink(strokes, width)) ?? new Uint8Array(784)])"
+    theirs = np.array(page.evaluate(script, drawings)).reshape(-1, 28, 28)
     pictures = [pad.ink(strokes, width) for strokes, width in drawings]
     ours = [pad.as_mnist(picture)[0] if picture.any() else torch.zeros(28, 28) for picture in pictures]
     assert abs(torch.stack(ours).int().numpy() - theirs).max() <= 1
@@ -88,15 +82,15 @@ def test_the_terms_of_a_unit_add_up_to_its_value(page, mnist):
     script = """async ([pixels, chosen]) => {
         const { parameters } = await readWeights(await (await fetch("lenet5.safetensors")).blob()), result = [];
         const net = new LeNet5(parameters);
-        net.forward(asInput(bytes(pixels)));
+        net.forward(asInput(Uint8Array.from(pixels)));
         for (const [name, units] of Object.entries(chosen)) for (const unit of units) {
             const { terms, bias, value } = explain(net, layerCalled(name), unit);
             result.push(terms.reduce((sum, term) => sum + term.value * term.weight, bias), value);
         }
-        return Float64Array.from(result);
+        return result;
     }"""
-    argument = [live_page.text(mnist.test.images[8].numpy()), chosen]
-    shown = live_page.numbers(page, script, argument, np.float64).reshape(len(chosen), 200, 2)
+    argument = [mnist.test.images[8].flatten().tolist(), chosen]
+    shown = np.array(page.evaluate(script, argument)).reshape(len(chosen), 200, 2)
     for (name, units), (sums, theirs) in zip(chosen.items(), shown.transpose(0, 2, 1), strict=True):
         assert abs(sums - theirs).max() < 1e-9, name
         assert abs(theirs - values[name][units]).max() < 1e-4, name
@@ -116,17 +110,17 @@ def test_a_training_step_is_pytorchs(page, mnist, twice):
         gradients.append(together(p.grad for p in net.parameters()))
         optimizer.step()
     script = """([parameters, images, labels, twice]) => {
-        const net = new LeNet5(floats(parameters)), adam = new Adam(net.parameters, 0.001), result = [];
-        const batch = labels.map((_, i) => asInput(imageAt(bytes(images), i)));
+        const net = new LeNet5(Float32Array.from(parameters)), adam = new Adam(net.parameters, 0.001), result = [];
+        const batch = images.map((image) => asInput(Uint8Array.from(image)));
         const losses = [0, 1].map(() => {
             const loss = trainingStep(net, adam, batch, labels, twice);
             result.push(...net.gradient);
             return loss;
         });
-        return Float64Array.from([...result, ...net.parameters, losses[1]]);
+        return [...result, ...net.parameters, losses[1]];
     }"""
-    argument = [live_page.text(start), live_page.text(batch.images.numpy()), batch.labels.tolist(), twice]
-    theirs = live_page.numbers(page, script, argument, np.float64)
+    argument = [start.tolist(), batch.images.flatten(1).tolist(), batch.labels.tolist(), twice]
+    theirs = np.array(page.evaluate(script, argument))
     assert theirs[-1] == pytest.approx(loss.item(), abs=1e-5)
     ours = np.stack([*gradients, together(net.parameters())])
     assert abs(theirs[:-1].reshape(3, 61_706) - ours).max() < 1e-5
@@ -136,9 +130,8 @@ def test_a_training_step_is_pytorchs(page, mnist, twice):
 def test_the_padded_network_runs_too(page, mnist):
     net, image = mnistlib.build("lenet5-padded", seed=5), mnist.test.images[3]
     script = """async ([file, pixels]) => {
-        const { network, parameters } = await readWeights(new Blob([bytes(file)]));
-        return predict(new LeNet5(parameters), floats(pixels), network === "lenet5-padded");
+        const { network, parameters } = await readWeights(new Blob([Uint8Array.from(file)]));
+        return [...predict(new LeNet5(parameters), pixels, network === "lenet5-padded")];
     }"""
-    file = np.frombuffer(export.web_bytes(net), np.uint8)
-    theirs = live_page.numbers(page, script, [live_page.text(file), live_page.text(image.numpy() / np.float32(255))])
+    theirs = np.array(page.evaluate(script, [list(export.web_bytes(net)), (image / 255).flatten().tolist()]))
     assert abs(theirs - net(image[None] / 255)[0].softmax(0).numpy()).max() < 1e-5

@@ -143,7 +143,7 @@ export class Layers {
       const rows = Math.ceil(layer.maps / perRow);
       const margin = 3;
       const page = sheet(canvas, perRow * (side + gap) - gap + 2 * margin, rows * (side + gap) - gap + 2 * margin);
-      const scale = Math.max(largest(values), 1e-9);
+      const scale = Math.max(largest(values), 0.2); // what is small everywhere looks pale
       const box = (map) => [margin + (map % perRow) * (side + gap), margin + Math.floor(map / perRow) * (side + gap)];
       for (let map = 0; map < layer.maps; map++) {
         const [left, top] = box(map);

@@ -48,9 +48,10 @@ export class Trainer {
     this.again = h("button", { type: "button", onclick: () => this.reset() }, "Reset");
     this.status = h(
       "p",
-      { class: "words", role: "status" },
+      { class: "words" },
       "A new network knows nothing. Press Train, and watch the layers above as it learns.",
     );
+    this.aloud = h("p", { class: "unseen", role: "status" });
     this.lossChart = h("canvas", { role: "img", "aria-label": "Loss: no step yet" });
     this.accuracyChart = h("canvas", { role: "img", "aria-label": "Accuracy: not measured yet" });
     this.charts = h(
@@ -75,6 +76,7 @@ export class Trainer {
         twiceRow,
       ),
       this.status,
+      this.aloud,
       this.charts,
       h(
         "p",
@@ -95,19 +97,19 @@ export class Trainer {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       const digits = await mnist((done, total) => {
         const of = total ? ` of ${megabytes(total)}` : "";
-        this.status.textContent = `MNIST is being loaded: ${megabytes(done)}${of} MB.`;
+        this.tell(`MNIST is being loaded: ${megabytes(done)}${of} MB.`);
       });
       this.count = digits.train.labels.length;
       this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
       this.worker.onmessage = ({ data }) => this.hear(data);
       this.worker.onerror = ({ message }) => {
-        this.status.textContent = `Training stopped: ${message || "this browser starts no worker for this page"}.`;
+        this.tell(`Training stopped: ${message || "this browser starts no worker for this page"}.`, true);
       };
       this.worker.postMessage({ type: "data", ...digits });
       this.settings();
       this.reset();
     } catch (error) {
-      this.status.textContent = `MNIST could not be loaded, so nothing can be trained here: ${error.message}`;
+      this.tell(`MNIST could not be loaded, so nothing can be trained here: ${error.message}`, true);
     }
     this.start.disabled = this.one.disabled = this.again.disabled = false;
     return this.worker;
@@ -146,6 +148,14 @@ export class Trainer {
     this.draw();
   }
 
+  // Shown at once, and read aloud now or every few seconds.
+  tell(text, now = false) {
+    this.status.textContent = text;
+    if (!now && performance.now() - (this.told ?? 0) < 5000) return;
+    this.told = performance.now();
+    this.aloud.textContent = text;
+  }
+
   paint() {
     const { losses, accuracies } = this;
     const last = accuracies.at(-1);
@@ -179,9 +189,11 @@ export class Trainer {
     if (!this.worker || !last) return;
     const loss = losses.length ? `, loss ${mean(losses.slice(-20)).toFixed(3)}` : "";
     const rate = this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : "";
-    this.status.textContent =
+    this.tell(
       `Step ${thousands(this.step)}: ${thousands(this.seen)} of ${thousands(this.count)} digits seen${loss}; ` +
-      `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${rate}`;
+        `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${rate}`,
+      !this.running,
+    );
     this.lossChart.setAttribute("aria-label", `Loss${loss || ": no step yet"} after step ${this.step}`);
     this.accuracyChart.setAttribute("aria-label", `Accuracy: ${(100 * last[1]).toFixed(1)} % after step ${last[0]}`);
   }
@@ -214,7 +226,7 @@ export class Trainer {
       line(page, 44, y(mark[0]), width - 10, y(mark[0]));
       page.setLineDash([]);
       Object.assign(page, { fillStyle: palette.text, textAlign: "right" });
-      page.fillText(mark[1], width - 12, y(mark[0]) - 4);
+      page.fillText(mark[1], width - 12, y(mark[0]) + 14);
     }
     for (const { points, colour, width: thick = 1, dots } of curves) {
       Object.assign(page, { strokeStyle: colour, fillStyle: colour, lineWidth: thick, lineJoin: "round" });
