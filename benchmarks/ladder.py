@@ -3,12 +3,12 @@
     OMP_NUM_THREADS=1 python benchmarks/ladder.py            # all ten seeds
     OMP_NUM_THREADS=1 python benchmarks/ladder.py 5 6 7 8 9  # some seeds, in a second process beside the first
 
-Every step is trained for ten epochs on 55,000 images, in batches of 64, with the learning rate that was best for it on
-the other 5,000: the peak of its neighbours on a grid (three epochs, one seed of its own). Then ten seeds are trained and
-measured on the test images. The first step differs from the paper in three points: its optimizer is SGD with momentum,
-not the authors' second-order method; its loss is cross-entropy over minus the distances; its batches have 64 images, not
-one. Adds a line per run to results/ladder.jsonl and results/ladder_rates.jsonl; the runs that are there are not done
-again.
+Each step is trained for ten epochs on 55,000 images, in batches of 64. Its learning rate is the one that was best on
+the other 5,000 images: it beats both its neighbours on a grid (three epochs, one seed that is used for nothing else).
+Ten seeds are then trained and measured on the test images. The first step differs from the paper in three points: its
+optimizer is SGD with momentum, not the authors' second-order method; its loss is cross-entropy over minus the
+distances; and its batches have 64 images, not one. Adds a line per run to results/ladder.jsonl and
+results/ladder_rates.jsonl, and does not repeat the runs that are there.
 """
 
 import sys
