@@ -17,6 +17,7 @@ WINDOWS = sys.platform == "win32"
 PYTEST = ["pytest", "--nbval", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 TEST = [["ruff", "check"], ["ruff", "format", "--check", "--quiet"], PYTEST]
 WEIGHTS = ["--network", "lenet5", "--epochs", "10", "--seed", "0", "--save", "mnistlib/pretrained/lenet5.pt"]
+PAGES = ["pip", "install", "--quiet", "-r", "site/requirements.txt"]
 COMMANDS = {  # what each does, and the modules and scripts that it runs
     "setup": ("make the environment, or bring it up to date", [["pip", "check"]]),
     "lab": ("open JupyterLab on the course", [["jupyterlab", "notebooks"]]),
@@ -28,11 +29,9 @@ COMMANDS = {  # what each does, and the modules and scripts that it runs
     ),
     "pictures": ("draw every picture of the course again", [["mnistlib", "pictures"]]),
     "weights": ("train the LeNet-5 that comes with the course again", [["mnistlib", "train", *WEIGHTS]]),
-    "site": (
-        "build the website in build/site from the stored notebooks",
-        [["pip", "install", "--quiet", "-r", "site/requirements.txt"], ["tools/website.py"]],
-    ),
-    "bench": ("measure how fast the course is: ten minutes", [["benchmarks/bench.py"]]),
+    "site": ("build the website in build/site from the stored notebooks", [PAGES, ["tools/website.py"]]),
+    "slides": ("make slides of the notebooks in build/slides, for teachers", [PAGES, ["site/slides.py"]]),
+    "bench": ("measure how fast the course is: ten minutes", [["benchmarks/bench.py"], ["benchmarks/bench_live.py"]]),
     "lines": ("count the lines of each part", [["tools/lines.py"]]),
 }
 USABLE = "import sys, pip; sys.exit(sys.version_info < (3, 11))"

@@ -1,5 +1,6 @@
 """The numbers in README.md and docs/results.md are those of the stored runs."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -25,3 +26,24 @@ def test_the_numbers_in_the_readme_are_those_of_the_runs():
 def test_the_page_of_results_is_computed_from_the_runs():
     page = runpy.run_path(str(ROOT / "docs" / "results.py"))["page"]
     assert (ROOT / "docs" / "results.md").read_text("utf-8") == page()
+
+
+def test_the_numbers_of_the_live_page_are_measured():
+    found = json.loads((ROOT / "results" / "live.json").read_text("utf-8"))["measured"]
+    sizes = [found["page, bytes"] / 1e6, found["page in one file, bytes"] / 1e6]
+    ready, one = found["first answer, ms"] / 1000, found["one image, ms"]
+    rate, ninety = found["training, images a second"], found["seconds to 90 %"]
+    table = (ROOT / "docs" / "speed.md").read_text("utf-8")
+    cells = [
+        f"{sizes[0]:.2f} MB",
+        f"{sizes[1]:.2f} MB",
+        f"{ready:.2f} s",
+        f"{one:.2f} ms",
+        f"{rate:,.0f}",
+        f"{ninety:.1f} s",
+    ]
+    assert [cell for cell in cells if f"| {cell} |" not in table] == []
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    claims = [f"has {sizes[0]:.1f} MB", f"after {ready:.1f} seconds", f"in {one:.1f} milliseconds"]
+    claims += [f"on {round(rate, -2):,.0f} digits", f"in {ninety:.0f} seconds"]
+    assert [claim for claim in claims if claim not in readme] == []

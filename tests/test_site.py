@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "build" / "site"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = [name for name in ("sphinx", "myst_nb", "furo", "axe_playwright_python") if find_spec(name) is None]
+WIDGET = re.compile(r'class="n">(DrawingPad|ConvolutionWindow|UnitExplorer)</span><span class="p">\(')
 ALLOWED = {"empty-table-header"}  # pandas leaves a table's corner empty; axe-core calls that minor
 
 pytestmark = [
@@ -46,7 +48,7 @@ def test_the_pages_are_whole_and_accessible(site, theme, width):
 
     names = [path.relative_to(PAGES).as_posix() for path in sorted(PAGES.rglob("*.html"))]
     assert len(names) > len(list((ROOT / "notebooks").rglob("[0-9]*.ipynb")))
-    faults, elsewhere = [], []
+    faults, elsewhere, widgets = [], [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
@@ -58,6 +60,9 @@ def test_the_pages_are_whole_and_accessible(site, theme, width):
             page.goto(site + name)
             page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
             page.wait_for_timeout(100)  # until the page has noticed
+            if WIDGET.search((PAGES / name).read_text("utf-8")):
+                page.locator(".lenet5.widget").wait_for()  # it is alive, and axe-core sees it
+                widgets.append(name)
             for found in Axe().run(page).response["violations"]:
                 if found["id"] not in ALLOWED:
                     faults.append((name, found["id"], found["help"], [node["target"] for node in found["nodes"]][:3]))
@@ -67,3 +72,4 @@ def test_the_pages_are_whole_and_accessible(site, theme, width):
         browser.close()
     assert not faults, "\n".join(map(str, faults))
     assert elsewhere == []
+    assert len(widgets) >= 4  # the pad in 00 and 09, the convolution window in 02, the unit explorer in 04
