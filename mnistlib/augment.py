@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from mnistlib.checks import checked
 
+
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """Rotate, scale, shift and brighten each image of a batch, each by random amounts of its own.

@@ -18,23 +18,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
-from torchvision.transforms.v2 import functional as transforms
+from torch.nn import functional as F
 
 from mnistlib.augment import Augmentation
+from mnistlib.checks import checked, is_whole
 from mnistlib.files import DataError, data_folder
 
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-CLASSES = {
-    "MNIST": DIGITS,
-    "FashionMNIST": tuple(torchvision.datasets.FashionMNIST.classes),
-    "KMNIST": tuple(torchvision.datasets.KMNIST.classes),
-    "QMNIST": DIGITS,
-}
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+CLASSES = {"MNIST": DIGITS, "FashionMNIST": CLOTHES, "KMNIST": HIRAGANA, "QMNIST": DIGITS}
 PACKAGE_DATA = Path(__file__).parent / "datasets"
+CHECKSUMS = PACKAGE_DATA / "MD5SUMS"  # the md5 of every official file
 SYSTEM_DATA = {"FashionMNIST": Path("/usr/share/datasets/fashion-mnist")}  # Debian's package dataset-fashion-mnist
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images and their labels, all of them in memory. Introduced in notebook 00, explained in 01.
@@ -50,12 +49,12 @@ class Split:
 
     def __post_init__(self):
         images, labels, last = self.images, self.labels, len(self.classes) - 1
-        if getattr(images, "dtype", 0) != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(
                 f"images must be a uint8 tensor [N, 1, H, W], got {_describe(images)}. For floats in 0–1: "
                 "(x * 255).round().to(torch.uint8); for [N, H, W]: x[:, None]."
             )
-        if getattr(labels, "dtype", 0) != torch.int64 or labels.shape != images.shape[:1]:
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ValueError(f"labels must be an int64 tensor [{len(images)}], one per image; got {_describe(labels)}.")
         if len(labels) and not (labels.min() >= 0 and labels.max() <= last):
             raise ValueError(f"labels must be 0 to {last}, one for each class; got {labels.min()} to {labels.max()}.")
@@ -95,8 +94,10 @@ class Split:
             raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}.")
         if self.images.shape[-2:] == (size, size):
             return self
-        return replace(self, images=transforms.resize(self.images, [size, size], antialias=True))
+        images = F.interpolate(self.images.cpu(), (size, size), mode="bilinear", antialias=True)  # the same on a GPU
+        return replace(self, images=images.to(self.images.device))
 
+    @checked
     def augmented(self, augmentation: Augmentation | None) -> "Split":
         """Return the same images, each of which training then changes at random in every epoch. Notebook 06."""
         return replace(self, augmentation=augmentation)
@@ -109,6 +110,7 @@ class Split:
         """Return the same images and labels on another device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
+    @checked
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator:
         """Yield (images float32 ``[B, 1, H, W]`` in 0–1, labels int64 ``[B]``), each image once.
 
@@ -116,7 +118,7 @@ class Split:
         come as they are stored. The last batch holds the remainder. Indexing one tensor is many times faster than a
         DataLoader. Raises ValueError for a size that does not fit. Introduced in notebook 03.
         """
-        if not is_whole(size) or not 1 <= size <= max(len(self), 1):
+        if not 1 <= size <= max(len(self), 1):
             raise ValueError(f"batch size must be 1 to {len(self):,}, the number of images; got {size}.")
         order = None if generator is None else torch.randperm(len(self), generator=generator).to(self.images.device)
         for start in range(0, len(self), size):
@@ -144,6 +146,7 @@ class ImageDataset:
         return f"ImageDataset({self.name}: train {train:,}, test {test:,}, {len(self.classes)} classes)"
 
 
+@checked
 def load(name: str = "MNIST", download: bool = True) -> ImageDataset:
     """Load MNIST, FashionMNIST, KMNIST or QMNIST. Introduced in notebook 00.
 
@@ -169,10 +172,8 @@ def official_files(name: str) -> list[tuple[str, str]]:
     """Return (file name, md5) of a dataset's four files: training images and labels, then test images and labels."""
     if name not in CLASSES:
         raise ValueError(f"unknown dataset {name!r}; the datasets are {', '.join(CLASSES)}.")
-    resources = getattr(torchvision.datasets, name).resources
-    if name == "QMNIST":
-        resources = [*resources["train"], *resources["test"]]
-    return [(url.rpartition("/")[2], md5) for url, md5 in resources]
+    lines = (line.split() for line in CHECKSUMS.read_text("utf-8").splitlines())
+    return [(path.rpartition("/")[2], md5) for md5, path in lines if path.startswith(f"{name}/")]
 
 
 def find_files(name: str, files: list[tuple[str, str]]) -> tuple[list[tuple[Path, bytes]], list[str]]:
@@ -199,6 +200,8 @@ def _download(name: str) -> list[str]:
     """Let torchvision download a dataset into the data folder, whole files only, and return what went wrong."""
     raw, timeout = data_folder() / name / "raw", socket.getdefaulttimeout()
     try:
+        import torchvision  # late, because only a download needs it
+
         socket.setdefaulttimeout(30)  # torchvision would wait for a silent server without end
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=raw) as folder:
@@ -206,7 +209,7 @@ def _download(name: str) -> list[str]:
                 getattr(torchvision.datasets, name)(folder, download=True, **option)
             for path in (Path(folder) / name / "raw").iterdir():
                 os.replace(path, raw / path.name)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ImportError) as error:
         return [f"the download failed: {' '.join(str(error).split())}"]
     finally:
         socket.setdefaulttimeout(timeout)
@@ -237,11 +240,5 @@ def read_idx(content: bytes, path: Path) -> torch.Tensor:
     return torch.from_numpy(values.astype(kind.newbyteorder("="), copy=False))
 
 
-def is_whole(number) -> bool:
-    """Say whether this is a whole number of Python, NumPy or torch; True and False do not count."""
-    kind = str(getattr(number, "dtype", type(number)))  # <class 'int'>, int64, torch.int64, …
-    return "int" in kind and hasattr(number, "__index__") and getattr(number, "ndim", 0) == 0
-
-
-def _describe(value) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+def _describe(tensor: torch.Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"

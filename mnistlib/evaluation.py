@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mnistlib.checks import checked
 from mnistlib.data import Split
 from mnistlib.networks import channels_last, evaluating
 
@@ -79,6 +80,7 @@ class Evaluation:
             F1=2 * table.TP / (2 * table.TP + table.FP + table.FN),
         )
 
+    @checked
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the false and true positive rates of a class against all others, float64 ``[P]``, and the area (0–1).
 
@@ -97,6 +99,7 @@ class Evaluation:
         return f"accuracy ≈ {percent}, ≈ {wrong:,} of {len(self.labels):,} wrong, loss ≈ {self.loss:.3f}"
 
 
+@checked
 def evaluate(net: nn.Module, split: Split, batch_size: int = 250) -> Evaluation:
     """Run ``net`` over every image of ``split`` in evaluation mode, on the network's device. Introduced in notebook 00.
 
@@ -120,11 +123,10 @@ def confusion_table(labels: torch.Tensor, predictions: torch.Tensor, classes: tu
     return pd.DataFrame(counts.reshape(len(classes), -1).numpy(), **axes)
 
 
+@checked
 def check_fits(net: nn.Module, split: Split) -> None:
     """Raise ValueError unless ``net`` turns a batch of this split's images into one logit per class and image."""
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"a network is needed, such as build('lenet5'); got {net!r}.")
-    if not isinstance(split, Split) or not len(split):
+    if not len(split):
         raise ValueError(f"a Split with at least one image is needed; got {split!r}.")
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     images, _ = next(split.take([0, 0]).batches(2))  # two images: a network that returns [1, 10] a batch would show

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mnistlib.checks import checked
 from mnistlib.networks import evaluating
 
 CONVOLUTION = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
+@checked
 def layer_table(net: nn.Module, input_shape: tuple[int, ...]) -> pd.DataFrame:
     """Return one row per layer, in the order in which a forward pass calls them, and a row of totals. Notebook 02.
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mnistlib.checks import checked
+
 
 def lenet5() -> nn.Sequential:
     """LeNet-5 as most people build it today, with ReLU, max pooling, and C5 as a convolution. 61,706 parameters.
@@ -71,6 +73,7 @@ class Network:
     input_shape: tuple[int, int, int]
     source: str
 
+    @checked
     def build(self, seed: int | None = None) -> nn.Module:
         """Return a new network with random weights; the same ``seed`` always gives the same weights."""
         if seed is None:
@@ -94,6 +97,7 @@ register(
 )
 
 
+@checked
 def find(key: str) -> Network:
     """Return the entry of `NETWORKS` for ``key``. Raises ValueError, which lists the keys, when there is none."""
     if key not in NETWORKS:

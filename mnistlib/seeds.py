@@ -1,10 +1,12 @@
 """One network trained from many seeds: a loop over `fit`. Introduced in notebook 06."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import nn
 from tqdm.auto import tqdm
 
+from mnistlib.checks import checked
 from mnistlib.data import Split
 from mnistlib.evaluation import Evaluation, evaluate
 from mnistlib.networks import find
@@ -24,7 +26,16 @@ class Ensemble:
         return [evaluate(net, split) for net in self.nets]
 
 
-def fit_seeds(network, seeds, train: Split, valid: Split | None = None, *, progress=True, **settings) -> Ensemble:
+@checked
+def fit_seeds(
+    network: str | Callable,
+    seeds: Iterable[int],
+    train: Split,
+    valid: Split | None = None,
+    *,
+    progress=True,
+    **settings,
+) -> Ensemble:
     """Build and train ``network``, a key of `NETWORKS` or a function of the seed, once for each seed. Notebook 06.
 
     ``settings`` are those of `fit`, without ``seed``. Raises ValueError for seeds that repeat, and as `fit` does.

@@ -1,24 +1,30 @@
 """How far to trust a number: intervals and tests for accuracies. Introduced in notebooks 05 and 06."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
 import torch
 from scipy.stats import binomtest, t
 
+from mnistlib.checks import checked
 
+
+@checked
 def confidence_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     """Return the mean of runs that differ in their seed, and half the width of its confidence interval.
 
     Of intervals made in this way, a fraction ``level`` contains the mean over all seeds. Raises ValueError for fewer
     than two values. Source: Student 1908. Introduced in notebook 06.
     """
-    if len(values) < 2:
-        raise ValueError(f"one run has no spread: give at least two values; got {len(values)}.")
+    if len(values) < 2 or not all(map(math.isfinite, values)) or not 0 < level < 1:
+        got = f"{values} and level={level}"
+        raise ValueError(f"give at least two values, all of them finite, and a level between 0 and 1; got {got}.")
     standard_error = statistics.stdev(values) / len(values) ** 0.5
     return statistics.mean(values), float(t.ppf((1 + level) / 2, len(values) - 1)) * standard_error
 
 
+@checked
 def mcnemar(first: torch.Tensor, second: torch.Tensor) -> tuple[int, int, float]:
     """McNemar's exact test of two classifiers on the same images: is one better, or could it be chance?
 
@@ -34,6 +40,7 @@ def mcnemar(first: torch.Tensor, second: torch.Tensor) -> tuple[int, int, float]
     return only_first, only_second, float(binomtest(only_first, total).pvalue) if total else 1.0
 
 
+@checked
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for the number of tests by Holm's method, in the order given. Notebook 05.
 

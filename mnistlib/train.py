@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from numbers import Real
 from types import SimpleNamespace
 
 import pandas as pd
@@ -16,7 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from mnistlib.data import Split, is_whole
+from mnistlib.checks import checked
+from mnistlib.data import Split
 from mnistlib.evaluation import check_fits, evaluate
 from mnistlib.networks import channels_last
 
@@ -67,6 +67,7 @@ def constant(parameters, lr, steps, steps_per_epoch, kind=torch.optim.Adam, **op
     return kind(parameters, lr=lr, **options), None
 
 
+@checked
 def fit(
     net: nn.Module,
     train: Split,
@@ -178,11 +179,11 @@ class Callback:
 
 def check_settings(*, epochs: int, batch_size: int, lr: float, images: int) -> None:
     """Raise ValueError for settings that nothing can be trained with."""
-    if not is_whole(epochs) or epochs < 1:
-        raise ValueError(f"epochs must be a whole number, at least 1; got {epochs!r}.")
-    if not is_whole(batch_size) or not 1 <= batch_size <= images:
+    if epochs < 1:
+        raise ValueError(f"epochs must be a whole number, at least 1; got {epochs}.")
+    if not 1 <= batch_size <= images:
         raise ValueError(f"batch_size must be 1 to {images:,}, the number of training images; got {batch_size!r}.")
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
+    if not 0 < lr < math.inf:
         raise ValueError(f"lr, the learning rate, must be a number above 0; got {lr!r}.")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mnistlib.checks import PATH, checked
 from mnistlib.files import DataError, atomic_write
 from mnistlib.networks import NETWORKS, find
 
@@ -15,7 +16,8 @@ SHIPPED = Path(__file__).parent / "pretrained"
 LARGEST = 2**28  # bytes: ten times the largest network of the course
 
 
-def save_weights(net: nn.Module, path, key: str, **facts) -> None:
+@checked
+def save_weights(net: nn.Module, path: PATH, key: str, **facts) -> None:
     """Write the weights of a network of `NETWORKS`, and plain ``facts`` about them, to a file.
 
     Raises ValueError when ``net`` is not the network that ``key`` names, TypeError when a fact is not plain (numbers,
@@ -30,7 +32,8 @@ def save_weights(net: nn.Module, path, key: str, **facts) -> None:
         file.write(buffer.getbuffer())
 
 
-def load_weights(path, key: str | None = None) -> nn.Module:
+@checked
+def load_weights(path: PATH, key: str | None = None) -> nn.Module:
     """Return the network in a file that `save_weights` wrote, in evaluation mode. Introduced in notebook 03.
 
     With ``key``, it must be that network. A file from a stranger cannot run code (``weights_only=True``). Raises

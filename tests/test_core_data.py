@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchvision
 from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as transforms
 
 from mnistlib import data
 from mnistlib.augment import Augmentation
@@ -49,6 +50,20 @@ def test_mnist_is_the_real_one_and_needs_neither_a_network_nor_a_data_folder(no_
         assert hashlib.sha256(labels).hexdigest() == SHA256[f"{part}-labels-idx1-ubyte"]
     assert no_network == []
     assert not data_folder.exists()
+
+
+@pytest.mark.parametrize("name", data.CLASSES)
+def test_files_and_classes_are_those_of_torchvision(name):
+    theirs = getattr(torchvision.datasets, name)
+    resources = theirs.resources if name != "QMNIST" else theirs.resources["train"] + theirs.resources["test"]
+    assert data.official_files(name) == [(url.rpartition("/")[2], md5) for url, md5 in resources]
+    assert name in ("MNIST", "QMNIST") or data.CLASSES[name] == tuple(theirs.classes)
+
+
+def test_resized_is_the_resize_of_torchvision(mnist):
+    for size in (32, 20, 1, 41):
+        theirs = transforms.resize(mnist.test.images[:200].float(), [size, size], antialias=True).round()
+        assert (mnist.test.take(200).resized(size).images - theirs).abs().max() <= 1  # theirs depends on the processor
 
 
 def test_torchvision_reads_the_same_digits_from_the_same_files(mnist, tmp_path, no_network):
@@ -145,6 +160,8 @@ def offered(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
     monkeypatch.setattr(torchvision.datasets.KMNIST, "resources", known)
+    (tmp_path / "MD5SUMS").write_text("".join(f"{md5}  KMNIST/raw/{filename}\n" for filename, md5 in known))
+    monkeypatch.setattr(data, "CHECKSUMS", tmp_path / "MD5SUMS")
     yield tmp_path / "server", labels.tolist()
     server.shutdown()
     server.server_close()
@@ -189,10 +206,12 @@ def test_an_idx_file_is_read_as_it_was_written_and_refused_when_its_length_or_he
 def test_images_and_labels_of_another_kind_are_refused():
     images, labels = torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4)
     for wrong in (images / 255, images[:, 0], images.repeat(1, 3, 1, 1), images.numpy(), None):
-        with pytest.raises(ValueError, match=r"images must be a uint8 tensor \[N, 1, H, W\]"):
+        with pytest.raises(
+            (ValueError, TypeError), match=r"images must be a (uint8 tensor \[N, 1, H, W\]|torch.Tensor)"
+        ):
             Split(wrong, labels)
     for wrong in (labels.float(), labels.to(torch.uint8), labels[:3], labels[:, None], [0, 1, 2, 3]):
-        with pytest.raises(ValueError, match=r"labels must be an int64 tensor \[4\]"):
+        with pytest.raises((ValueError, TypeError), match=r"labels must be an? (int64 tensor \[4\]|torch.Tensor)"):
             Split(images, wrong)
     for wrong, classes in ((labels - 1, DIGITS), (labels + 7, DIGITS), (labels, ("a", "b", "c"))):
         with pytest.raises(ValueError, match=f"labels must be 0 to {len(classes) - 1}"):
@@ -257,5 +276,5 @@ def test_batches_are_the_images_in_0_to_1_in_their_order_or_in_a_new_one_at_each
     plain.zero_()
     assert torch.equal(split.images, before)
     for wrong in (0, -1, 26, 5.0, True, "x", None, torch.tensor([5])):
-        with pytest.raises(ValueError, match="batch size must be 1 to 25, the number of images"):
+        with pytest.raises((ValueError, TypeError), match="size must be (1 to 25, the number of images|a whole number)"):
             next(split.batches(wrong))

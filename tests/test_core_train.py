@@ -244,10 +244,12 @@ class Gives(nn.Linear):
 NO_COUNT = [0, -3, True, 2.0, math.nan, "3", None, [1], np.array([1, 1]), torch.tensor(1.5), torch.tensor(True)]
 NO_RATE = [0, -0.1, math.nan, math.inf, True, "0.1", None, 1j, [0.1], np.array([0.1])]
 REFUSED = {
-    "epochs must be a whole number, at least 1; got": [{"epochs": value} for value in NO_COUNT],
-    "batch_size must be 1 to 200": [{"batch_size": value} for value in (*NO_COUNT, 201)],
-    "lr, the learning rate, must be a number above 0; got": [{"lr": value} for value in NO_RATE],
-    "cannot be interpreted as an integer": [{"seed": value} for value in (1.5, "x", None)],
+    "epochs must be a whole number(, at least 1)?; got": [{"epochs": value} for value in NO_COUNT],
+    "batch_size must be (1 to 200|a whole number)": [{"batch_size": value} for value in (*NO_COUNT, 201)],
+    "lr(, the learning rate, must be a number above 0| must be a real number); got": [
+        {"lr": value} for value in NO_RATE
+    ],
+    "seed must be a whole number": [{"seed": value} for value in (1.5, "x", None)],
     "loss must return one number": [{"loss": partial(F.cross_entropy, reduction="none")}, {"loss": lambda *_: 1.0}],
     r"optimizer must be .*use partial\(constant, kind=Adam\)": [{"optimizer": torch.optim.Adam}],
     r"the network must return logits \[2, 10\] for 2 images; it gave": [
@@ -255,8 +257,11 @@ REFUSED = {
     ],
     r"cannot take images of 1×28×28.*split\.resized\(32\)": [{"net": networks.build("lenet5")}],
     "cannot take images of 1×32×32": [{"valid": Split(torch.zeros(1, 1, 32, 32).byte(), torch.tensor([0]))}],
-    "a network is needed, such as build": [{"net": "lenet5"}, {"net": networks.lenet5_padded}],
-    "a Split with at least one image is needed": [{"train": torch.zeros(5, 1, 28, 28)}, {"valid": "MNIST"}],
+    r"net must be a network, such as mnistlib\.build": [{"net": "lenet5"}, {"net": networks.lenet5_padded}],
+    r"(train|valid) must be a Split, such as mnistlib\.load": [
+        {"train": torch.zeros(5, 1, 28, 28)},
+        {"valid": "MNIST"},
+    ],
 }
 
 
