@@ -8,7 +8,7 @@ TORCH = auto
 # Further options for the program that a command runs, as in: make lab ARGS=--no-browser
 ARGS =
 
-COMMANDS = setup lab test test-all notebooks pictures weights site bench lines
+COMMANDS = setup lab test test-all notebooks pictures weights site slides bench lines
 .PHONY: help clean $(COMMANDS)
 
 help:  # list these commands

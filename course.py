@@ -27,7 +27,7 @@ COMMANDS = {  # what each does, and the modules and scripts that it runs
         "execute the notebooks without a browser and store their outputs",
         [["tools/notebooks.py", "execute"]],
     ),
-    "pictures": ("draw every picture of the course again", [["mnistlib", "pictures"]]),
+    "pictures": ("draw the README's picture of predictions again", [["pictures/draw.py"]]),
     "weights": ("train the LeNet-5 that comes with the course again", [["mnistlib", "train", *WEIGHTS]]),
     "site": ("build the website in build/site from the stored notebooks", [PAGES, ["tools/website.py"]]),
     "slides": ("make slides of the notebooks in build/slides, for teachers", [PAGES, ["site/slides.py"]]),

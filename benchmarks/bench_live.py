@@ -9,11 +9,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "site" / "live")]
 
 import live_page  # noqa: E402
-
-from mnistlib.live import build  # noqa: E402
+import publish  # noqa: E402
 
 TIMES = 3
 SECONDS = 20
@@ -61,9 +60,9 @@ def measure(browser, address) -> dict:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, live_page.chromium() as browser:
-        build.write(folder)
+        publish.write(folder)
         page = sum(path.stat().st_size for path in Path(folder).glob("*.*"))
-        single = build.write_single(Path(folder, "single.html")).stat().st_size
+        single = publish.write_single(Path(folder, "single.html")).stat().st_size
         with live_page.served(folder) as address:
             runs = [measure(browser, f"{address}/index.html") for _ in range(TIMES)]
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Chromium {browser.version}"

@@ -7,21 +7,17 @@ from __future__ import annotations  # for the Pythons that are too old, and must
 
 import os
 import sys
+from importlib import import_module, metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
 
-_path = sys.path[:]
-sys.path[:] = [folder for folder in _path if os.path.abspath(folder) != os.getcwd()]  # it may hold a file random.py
-import json  # noqa: E402
-import subprocess  # noqa: E402
-from importlib import import_module, metadata  # noqa: E402
-from importlib.machinery import PathFinder  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-sys.path[:] = _path
 COURSE = "mnist-lenet5-course"
 REINSTALL = "In the course's folder run: python -m pip install -r requirements.txt"
 REPAIR = REINSTALL.replace("install -r", "install --force-reinstall -r")  # else pip leaves a broken package as it is
 PACKAGES = "torch torchvision torchinfo seaborn pandas sklearn tqdm mistune tfrecord crc32c anywidget onnx onnxruntime "
 PACKAGES = (PACKAGES + "platformdirs ipykernel ipywidgets").split()
+MODULES = {*PACKAGES, "numpy", "scipy", "matplotlib", "PIL", "IPython", "jupyter_client", "random"}
+MODULES |= set(getattr(sys, "stdlib_module_names", [])) - {"test"}  # nobody imports Python's own tests
 
 
 class Problem(Exception):
@@ -30,8 +26,7 @@ class Problem(Exception):
 
 def run() -> bool:
     """Print a line for each check, ``[ok]`` or ``[fail]`` with the remedy, and return whether all is well."""
-    failed, path = 0, sys.path[:]
-    sys.path[:] = [folder for folder in path if os.path.abspath(folder) != os.getcwd()]  # see `working_folder`
+    failed = 0
     for name, check in checks().items():
         try:
             if (found := check()) is not None:
@@ -40,7 +35,6 @@ def run() -> bool:
             failed += 1
             clear = isinstance(error, Problem) or type(error).__name__ == "DataError"
             print(f"[fail] {name}: {error if clear else f'{type(error).__name__}: {error}. {REINSTALL}'}")
-    sys.path[:] = path
     print(f"{failed} of the checks failed; each says what to do." if failed else "Ready for the course.")
     return not failed
 
@@ -53,36 +47,34 @@ def checks() -> dict:
 
 
 def python() -> str:
+    version = sys.version.split()[0]
     if sys.version_info < (3, 11):  # noqa: UP036 — from a checkout, any Python can start the doctor
-        raise Problem(f"{sys.version.split()[0]} is too old. Install Python 3.11 or newer and make a new environment.")
-    return sys.version.split()[0]
+        raise Problem(f"{version} is too old. Install Python 3.11 or newer and make a new environment.")
+    return version
 
 
 def working_folder() -> None:
     """With a file torch.py beside it, a notebook imports that file instead of PyTorch."""
-    modules = {*PACKAGES, "numpy", "scipy", "matplotlib", "PIL", "IPython", "jupyter_client", "random"}
-    modules |= set(getattr(sys, "stdlib_module_names", [])) - {"test"}  # nobody imports Python's own tests
-    found = []
-    for folder in {Path.cwd(), Path(__file__).resolve().parents[1] / "notebooks"}:
-        found += [path for path in folder.glob("*.py") if path.stem in modules]
-        found += [path.parent for path in folder.glob("*/__init__.py") if path.parent.name in modules]
-    if found:
-        names = ", ".join(sorted(map(str, found)))
+    folders = {Path.cwd(), Path(__file__).resolve().parents[1] / "notebooks"}
+    files = [path for folder in folders for path in folder.glob("*.py") if path.stem in MODULES]
+    files += [p.parent for folder in folders for p in folder.glob("*/__init__.py") if p.parent.name in MODULES]
+    if files:
+        names = ", ".join(sorted(map(str, files)))
         raise Problem(f"{names}: Python imports this instead of the module of that name. Rename it, or move it away.")
 
 
 def package(name: str) -> str:
     """Import a package and return its version. It may be missing, broken, or older than the course needs."""
-    distribution = {"sklearn": "scikit-learn"}.get(name, name)
+    distribution, version = {"sklearn": "scikit-learn"}.get(name, name), ""
     try:
         from packaging.requirements import Requirement
 
-        needed = [bound for bound in map(Requirement, metadata.requires(COURSE) or []) if bound.name == distribution]
         version = metadata.version(distribution)
-        if not all(bound.specifier.contains(version, prereleases=True) for bound in needed):
-            raise Problem(f"{version} is too old; the course needs {needed[0].specifier}. {REINSTALL}")
+        for needed in map(Requirement, metadata.requires(COURSE) or []):
+            if needed.name == distribution and not needed.specifier.contains(version, prereleases=True):
+                raise Problem(f"{version} is too old; the course needs {needed.specifier}. {REINSTALL}")
     except (ImportError, metadata.PackageNotFoundError):
-        version = ""  # the import below says what is missing
+        pass  # the import below says what is missing
     try:
         module = import_module(name)
         if name == "torch":
@@ -106,17 +98,11 @@ def kernel() -> str:
         raise Problem(f"{error}. {REINSTALL}") from None
     except Exception as error:  # there is none, or its file is damaged
         raise Problem(f"there is no usable kernel named python3 ({error}). Run: {remedy}") from None
-    command = (found.argv or ["nothing"])[0]
-    if command in ("python", "python3", f"python3.{sys.version_info.minor}"):
-        return "python3"  # Jupyter replaces a bare name by the Python that it runs in
-    ask = [command, "-I", "-c", "import json, sys; print(json.dumps(sys.prefix))"]
-    try:
-        prefix = Path(json.loads(subprocess.run(ask, capture_output=True, text=True, check=True).stdout))
-    except (OSError, ValueError, TypeError, subprocess.CalledProcessError):
-        prefix = Path(command)
-    if prefix.resolve() != Path(sys.prefix).resolve():
+    command = (found.argv or ["nothing"])[0]  # Jupyter replaces a bare name by the Python that it runs in
+    places = {(Path(file).parent.resolve(), Path(file).resolve()) for file in (command, sys.executable)}
+    if command not in ("python", "python3", f"python3.{sys.version_info.minor}") and len(places) > 1:
         remedy = f"Remove the folder {found.resource_dir}, then run: {remedy}"
-        raise Problem(f"the kernel python3 starts another Python, or none: {prefix}. {remedy}")
+        raise Problem(f"the kernel python3 starts another Python, or none: {command}. {remedy}")
     return "python3"
 
 
@@ -151,13 +137,10 @@ def data_folder() -> str:
 
 
 def mnist() -> str:
-    from mnistlib import load
-
-    found = load("MNIST")
+    found = import_module("mnistlib").load("MNIST")
     return f"{len(found.train):,} training and {len(found.test):,} test images"
 
 
 def network() -> str:
-    from mnistlib import pretrained
-
-    return f"LeNet-5 with {sum(parameter.numel() for parameter in pretrained('lenet5').parameters()):,} parameters"
+    net = import_module("mnistlib").pretrained("lenet5")
+    return f"LeNet-5 with {sum(parameter.numel() for parameter in net.parameters()):,} parameters"

@@ -17,7 +17,6 @@ from mnistlib.cli import main
 from mnistlib.lab import store
 from mnistlib.live import export
 from mnistlib.session import reports, tfrecords
-from mnistlib.show import pictures
 
 TRAIN = "train --network lenet5-padded --epochs 1 --batch-size 50 --valid 200"
 
@@ -50,8 +49,8 @@ def one_error(capsys):
     return line
 
 
-COMMANDS = ["", "doctor", "data", "train", "sweep", "tfrecords", "report", "pictures", "export"]
-USELESS = ["", "dance", "compare", "train --epochs many", "train --nonsense", "sweep --recipes mine", "export"]
+COMMANDS = ["", "doctor", "data", "train", "sweep", "tfrecords", "report", "export"]
+USELESS = ["", "dance", "pictures", "train --epochs many", "train --nonsense", "sweep --recipes mine", "export"]
 
 
 @pytest.mark.parametrize(("words", "status"), [(f"{name} --help", 0) for name in COMMANDS] + [(w, 2) for w in USELESS])
@@ -121,7 +120,7 @@ def test_a_file_that_cannot_be_written_is_found_before_the_training(option, targ
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-@pytest.mark.parametrize("command", ["tfrecords", "report", "pictures"])
+@pytest.mark.parametrize("command", ["tfrecords", "report"])
 def test_a_folder_that_cannot_be_written_is_found_at_once(command, tmp_path, capsys):
     (tmp_path / "file").write_text("old")
     assert run(command, "--out", tmp_path / "file") == 2
@@ -242,10 +241,7 @@ def test_tfrecords_are_written_and_a_report_reads_them(small, tmp_path, monkeypa
     assert reports.CONTAMINATED in (tmp_path / "report" / "training.md").read_text("utf-8")
 
 
-def test_pictures_and_export_call_their_rooms(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(pictures, "write", lambda folder: iter([f"{folder}/a.png", f"{folder}/b.png"]))
-    assert run("pictures", "--out", tmp_path) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/a.png\n{tmp_path}/b.png\n"
+def test_export_calls_its_room(monkeypatch, capsys):
     monkeypatch.setattr(export, "export_web", lambda path, out: f"{path} to {out}")
     assert run("export --web net.pt --out page") == 0
     assert capsys.readouterr().out == "net.pt to page\n"

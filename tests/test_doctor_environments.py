@@ -104,7 +104,7 @@ ENVIRONMENTS = {
         {"torch": r"No module named 'torch'\. .*install -r", **WITHOUT_TORCH},
     ),
     "broken torch": ({"first/torch/__init__.py": LIBRARY}, {"torch": "cannot be used.*--force", **WITHOUT_TORCH}),
-    "other torchvision": ({"first/torchvision/__init__.py": NMS}, {"torchvision": "nms.*--force", "MNIST": "nms"}),
+    "other torchvision": ({"first/torchvision/__init__.py": NMS}, {"torchvision": "nms.*--force"}),
     "old packages and a broken one": (old_packages_and_a_broken_one, OLD),
     "another mnistlib": (another_mnistlib_in_a_folder, {"mnistlib": r"first.mnistlib\. Rename that folder"}),
     "a file torch.py": ({"work/torch.py": "print(1)"}, {"working folder": r"work.torch\.py: "}),

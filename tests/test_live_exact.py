@@ -2,12 +2,13 @@
 
 import live_page
 import numpy as np
+import publish
 import pytest
 import torch
 from torch.nn import functional as F
 
 import mnistlib
-from mnistlib.live import build, export, pad
+from mnistlib.live import export, pad
 
 MODULES = """async () => {
     const names = ["lenet5", "images", "explain", "weights", "state", "data"];
@@ -20,7 +21,7 @@ MODULES = """async () => {
 def page(tmp_path_factory):
     """The page, with all exports of its modules as global names."""
     folder = tmp_path_factory.mktemp("live")
-    build.write(folder)
+    publish.write(folder)
     with live_page.chromium() as browser, live_page.served(folder) as url, live_page.opened(browser, url) as page:
         page.evaluate(MODULES)
         yield page

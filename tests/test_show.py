@@ -10,18 +10,16 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
 from mnistlib import data
 from mnistlib.evaluation import confusion_table
 from mnistlib.lab import results
-from mnistlib.lab.networks import Towers
 from mnistlib.lab.store import sample
 from mnistlib.layers import layer_table
 from mnistlib.networks import NETWORKS, build
-from mnistlib.show import compare, hiragana, pictures
+from mnistlib.show import compare, hiragana
 from mnistlib.show.diagrams import draw
 
 
@@ -88,7 +86,6 @@ BLOCK = [nn.Conv2d(3, 3, 3, stride=2, padding=1), nn.BatchNorm2d(3), nn.ReLU()]
 OTHERS = {
     "own": (Own, (1, 28, 28)),
     "deep": (lambda: nn.Sequential(nn.Sequential(*BLOCK * 8), nn.Flatten(), nn.Linear(3, 1000)), (3, 224, 224)),
-    "towers": (lambda: Towers(nn.Flatten(), nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU(), nn.Flatten())), (1, 28, 28)),
 }
 
 
@@ -100,7 +97,8 @@ def test_a_drawing_says_what_the_layer_table_says_and_can_be_read(network):
     without_a_layer = {"1×28×28", "1×32×32", "2352"}  # the input, and the joined towers
     assert set(shapes(figure)) <= {*table["output shape"]} | without_a_layer
     assert shapes(figure)[-1] == "10"
-    assert sorted(counts(figure)) == sorted(n for n in table["parameters"].iloc[:-1] if n)
+    one_step = {"multi-tower": [1_010, 3 * 904, 50_100, 1_176_500]}  # its three towers
+    assert sorted(counts(figure)) == one_step.get(network.key, sorted(n for n in table["parameters"].iloc[:-1] if n))
     assert words(figure)[-1] == f"{total['parameters']:,} parameters, {total['mult-adds']:,} mult-adds for one image"
     assert words(figure)[0] == network.title
     assert figure.get_figwidth() == 9
@@ -199,22 +197,10 @@ def test_confusions_show_errors_only_with_the_largest_as_numbers():
 
 def test_characters_have_the_strokes_taught_in_school():
     taught = {"o": 3, "ki": 4, "su": 2, "tsu": 1, "na": 4, "ha": 3, "ma": 3, "ya": 3, "re": 2, "wo": 3}
-    assert {name: len(hiragana.strokes(name)) for name in data.CLASSES["KMNIST"]} == taught
-    for name, strokes in hiragana.POINTS.items():
-        for line, points in zip(hiragana.strokes(name), strokes, strict=True):
-            places = [np.linalg.norm(line - np.divide(point, 100), axis=1) for point in points]
-            assert max(distances.min() for distances in places) < 1e-9  # it passes the points …
-            assert 0.03 < line.min() < line.max() < 0.97  # … inside the square
+    assert {name: len(hiragana.POINTS[name]) for name in data.CLASSES["KMNIST"]} == taught
+    for points in itertools.chain(*hiragana.POINTS.values()):
+        line = hiragana.smooth(points)
+        assert max(np.linalg.norm(line - point, axis=1).min() for point in points) < 1e-7  # it passes the points …
+        assert 3 < line.min() < line.max() < 97  # … inside the square
     assert unreadable(hiragana.draw_characters()) == []
     assert set(taught) <= set(re.findall(r"\w+", hiragana.ALT))
-    with pytest.raises(ValueError, match="unknown character 'a'; the characters are o, ki"):
-        hiragana.strokes("a")
-
-
-def test_pictures_are_written_for_light_and_dark_pages(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "draw_all", lambda: [("history", compare.spread({"seeds": [0.9, 0.91]}))])
-    assert list(pictures.write(tmp_path)) == [tmp_path / "history.png"]
-    light, dark = (np.asarray(Image.open(tmp_path / f"history{kind}.png").convert("RGB")) for kind in ("", "_dark"))
-    assert (light[0, 0].tolist(), dark[0, 0].tolist()) == ([255] * 3, pictures.DARK_PAGE.tolist())
-    colours = np.array([[[0, 0, 0], [255, 255, 255], [0, 114, 178]]], np.uint8)
-    assert pictures.darkened(colours).tolist() == [[[255] * 3, [13, 17, 23], [86, 195, 255]]]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnistlib.live import build as live
 from notebooks import ROOT, lessons, repository, solutions
 
 GLOSSARY = ROOT / "notebooks" / "GLOSSARY.md"
@@ -57,7 +56,7 @@ def build() -> None:
     options = ["--quiet", "--nitpicky", "--fail-on-warning", "--conf-dir", "site", "--doctree-dir", WORK / "doctrees"]
     if subprocess.run([sys.executable, "-m", "sphinx", *options, source, PAGES], cwd=ROOT).returncode:
         raise SystemExit("error: the website was not built; the lines above say why.")
-    live.write_single(live.write(PAGES / "live").with_name("lenet5.html"))  # the second needs no server
+    subprocess.run([sys.executable, "site/live/publish.py", PAGES / "live"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

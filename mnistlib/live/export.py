@@ -64,7 +64,6 @@ def load_web(path) -> nn.Module:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}. Give a file that the live page saved.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-        raise DataError(
-            f"{path} does not hold the finite weights of a LeNet-5. Give one that the page saved."
-        ) from None
+        problem = "does not hold the finite weights of a LeNet-5. Give one that the page saved."
+        raise DataError(f"{path} {problem}") from None
     return net.eval()

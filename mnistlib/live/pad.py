@@ -4,7 +4,6 @@ The widgets run the JavaScript of this folder, which computes the same as Python
 """
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from mnistlib.data import Split, load
-from mnistlib.live.build import bundle
+from mnistlib.live.bundle import HERE, bundle
 from mnistlib.live.export import web_bytes
 from mnistlib.networks import evaluating
 from mnistlib.weights import pretrained
@@ -21,9 +20,8 @@ from mnistlib.weights import pretrained
 try:
     from anywidget import AnyWidget
 except ImportError:
-    raise ImportError(
-        "mnistlib.live.pad needs anywidget. In the course's folder: pip install -r requirements.txt"
-    ) from None
+    remedy = "In the course's folder: pip install -r requirements.txt"
+    raise ImportError(f"mnistlib.live.pad needs anywidget. {remedy}") from None
 
 SIDE = 280  # pixels of a drawing: ten for each of MNIST's
 PLACES = np.arange(SIDE) + 0.5  # the middles of the pixels
@@ -47,10 +45,8 @@ def ink(strokes: list, width: float = 0.08) -> np.ndarray:
         except (TypeError, ValueError):
             raise ValueError(f"a stroke is a list of points (x, y), finite and about 0 to 1; got {stroke!r}.") from None
         for (ax, ay), (bx, by) in pairwise([*points[:1], *points]):
-            rows, columns = (
-                slice(*np.clip([int(min(ends) - radius), int(max(ends) + radius) + 1], 0, SIDE))
-                for ends in ((ay, by), (ax, bx))
-            )
+            around = ([int(min(ends) - radius), int(max(ends) + radius) + 1] for ends in ((ay, by), (ax, bx)))
+            rows, columns = (slice(*np.clip(ends, 0, SIDE)) for ends in around)
             x, y, dx, dy = PLACES[columns] - ax, PLACES[rows, None] - ay, bx - ax, by - ay
             square = dx * dx + dy * dy
             along = np.clip((x * dx + y * dy) / square, 0, 1) if square else 0  # the nearest point between a and b
@@ -126,7 +122,7 @@ class DrawingPad(AnyWidget):
     float32 ``[10]``; while nothing is drawn, all 0 and None.
     """
 
-    _esm, _css = bundle("widget.js"), (Path(__file__).parent / "live.css").read_text("utf-8")
+    _esm, _css = bundle("widget.js"), (HERE / "live.css").read_text("utf-8")
     _kind = traitlets.Unicode("pad").tag(sync=True)
     _weights = traitlets.Bytes().tag(sync=True)
     strokes = traitlets.List().tag(sync=True)

@@ -6,16 +6,15 @@ of the session reports of Maple-Lazuli/shenanigans; their texts are the template
 
 import base64
 import json
-import math
 import platform
 import re
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
+import mistune
 import pandas as pd
 import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import nn
@@ -30,7 +29,6 @@ from mnistlib.networks import Network, find
 from mnistlib.show import figures
 from mnistlib.train import History, constant, fit, pick_device
 
-HERE = Path(__file__).parent
 CONTAMINATED = (
     "**Warning: contaminated split.** The 70,000 images were shuffled before they were divided, so official test "
     "images are among the training images. The accuracy must not be compared with results on the official test set."
@@ -83,59 +81,31 @@ def write_reports(session: Session, folder) -> Path:
 
     ``session.json`` has the numbers for programs. Raises `DataError` when a file cannot be written. Notebook 08.
     """
-    import mistune
-
     check_folder(folder := Path(folder))
-    pages = {"training.md": training_report(session, folder), "evaluation.md": evaluation_report(session, folder)}
-
-    def data_url(found):
-        return f'src="data:image/png;base64,{base64.b64encode((folder / found[1]).read_bytes()).decode()}"'
-
+    history, tested, train = session.history, session.tested, session.splits["train"]
+    examples = list(dict.fromkeys(train.labels.tolist()))
+    pictures = {"01_loss_each_step": step_loss(history), "02_error_each_epoch": epoch_errors(history)}
+    pictures["03_labels"] = figures.class_balance(numbers=True, training=train, validation=session.splits["valid"])
+    for number, label in enumerate(examples, 10):
+        image = train.images[(train.labels == label).nonzero()[0]]
+        pictures[f"{number}_example"] = plots.image_grid(image, [f"label {train.classes[label]}"], columns=6)
+    pictures |= {"20_confusion": figures.confusion(tested), "21_roc": figures.roc(tested)}
+    for name, figure in pictures.items():
+        plots.save(figure, folder / "images" / f"{name}.png")
+    values = {"s": session, "facts": facts(session), "train": train, "losses": history.step_loss, "examples": examples}
+    values["places"] = {k: _code(p.as_posix()) if isinstance(p, Path) else p for k, p in session.places.items()}
+    values["layers"] = layer_table(session.net, session.network.input_shape)
+    values["areas"] = pd.Series([tested.roc(label)[2] for label in range(len(tested.classes))])  # NaN without images
+    pages = {name: TEMPLATES.get_template(name).render(values) for name in ("training.md", "evaluation.md")}
     body = mistune.create_markdown(plugins=["table"])("\n".join(pages.values()))
-    body = re.sub(r'src="(images/[^"]+)"', data_url, body)  # so that the page needs no other file
-    page = Template((HERE / "report.html").read_text("utf-8"))
-    pages["report.html"] = page.substitute(title=mistune.escape(session.network.title), body=body)
-    pages["session.json"] = json.dumps(facts(session), indent=2) + "\n"
+    for path in re.findall(r'src="(images/[^"]+)"', body):  # so that the page needs no other file
+        body = body.replace(path, f"data:image/png;base64,{base64.b64encode((folder / path).read_bytes()).decode()}")
+    pages["report.html"] = TEMPLATES.get_template("report.html").render(title=session.network.title, body=body)
+    pages["session.json"] = json.dumps(values["facts"], indent=2) + "\n"
     for name, text in pages.items():
         with atomic_write(folder / name) as file:
             file.write(text.encode())
     return folder / "report.html"
-
-
-def training_report(session: Session, folder) -> str:
-    """Return the training report as Markdown, and write its pictures to ``folder/images``. Notebook 08."""
-    history, train, valid = session.history, session.splits["train"], session.splits["valid"]
-    layers, (height, width) = layer_table(session.net, session.network.input_shape), train.images.shape[-2:]
-    pictures = {"01_loss_each_step": step_loss(history), "02_error_each_epoch": epoch_errors(history)}
-    pictures["03_labels"] = figures.class_balance(numbers=True, training=train, validation=valid)
-    examples = []
-    for number, label in enumerate(dict.fromkeys(train.labels.tolist()), 10):
-        name, image = train.classes[label], train.images[(train.labels == label).nonzero()[0]]
-        pictures[f"{number}_example"] = plots.image_grid(image, [f"label {name}"], columns=6)
-        one_hot = [int(c == label) for c in range(len(train.classes))]
-        examples += [f"### Label {name}", f"![An image with the label {name}.](images/{number}_example.png)"]
-        examples += [f"height {height}, width {width}, depth 1, one-hot label `{one_hot}`"]
-    values = {
-        "epochs": f"{len(history.seconds)} epoch{'s' * (len(history.seconds) > 1)} ({len(history.step_loss):,} steps)",
-        "hyperparameters": "\n".join(f"{i}. `{k}`: {v}" for i, (k, v) in enumerate(session.hyperparameters.items(), 1)),
-        "layers": _table(layers.reset_index()),
-        "history": _table(history.table().reset_index()),
-        "last": statistics.mean(history.step_loss[-50:]),
-        "examples": "\n\n".join(examples),
-    }
-    values |= {"height": height, "width": width, "total": layers.loc["total"]}
-    return _filled("training", session, folder, pictures, values)
-
-
-def evaluation_report(session: Session, folder) -> str:
-    """Return the evaluation report as Markdown, and write its pictures to ``folder/images``. Notebook 08."""
-    tested = session.tested
-    areas = pd.Series([tested.roc(label)[2] for label in range(len(tested.classes))])  # NaN if no image has the label
-    pictures = {"20_confusion": figures.confusion(tested), "21_roc": figures.roc(tested)}
-    confusion = _table(tested.confusion.rename_axis(index="true", columns=None).reset_index())
-    values = {"confusion": confusion, "scores": _table(tested.scores().rename_axis("label").reset_index())}
-    values |= {"wrong": len(tested.errors()), "lowest": areas.min(), "highest": areas.max()}
-    return _filled("evaluation", session, folder, pictures, values)
 
 
 @plots.styled
@@ -174,24 +144,19 @@ def facts(session: Session) -> dict:
     }
 
 
-def _filled(name: str, session: Session, folder, pictures: dict[str, Figure], values: dict) -> str:
-    """Write the pictures, and return the template ``name`` filled in."""
-    for title, figure in pictures.items():
-        plots.save(figure, Path(folder) / "images" / f"{title}.png")
-    places = {split: _code(p.as_posix()) if isinstance(p, Path) else p for split, p in session.places.items()}
-    values |= {"s": session, "facts": facts(session), "places": places, "command": _code(session.command, block=True)}
-    values["warning"] = f"{session.warning}\n\n" if session.warning else ""
-    return (HERE / f"{name}.md").read_text("utf-8").format(**values)
-
-
-def _code(text: str, block: bool = False) -> str:
+def _code(text: str, language: str = "") -> str:
     """Text as code in Markdown, between more backticks than it has in a row, so that nothing in it can end the code."""
     ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{ticks}sh\n{text}\n{ticks}" if block else f"{ticks} {' '.join(text.split())} {ticks}"
+    return f"{ticks}{language}\n{text}\n{ticks}" if language else f"{ticks} {' '.join(text.split())} {ticks}"
 
 
 def _table(frame: pd.DataFrame) -> str:
     """A data frame as a Markdown table."""
-    cells = frame.map(lambda v: str(v) if not isinstance(v, float) else "–" if math.isnan(v) else f"{v:.4f}")
-    rows = [frame.columns, ["---"] * len(frame.columns), *cells.to_numpy()]
+    cells = frame.reset_index().map(lambda v: f"{v:.4f}".replace("nan", "–") if isinstance(v, float) else str(v))
+    rows = [cells.columns, ["---"] * len(cells.columns), *cells.to_numpy()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+LOADER, LINES = FileSystemLoader(Path(__file__).parent), {"trim_blocks": True, "keep_trailing_newline": True}
+TEMPLATES = Environment(loader=LOADER, undefined=StrictUndefined, autoescape=select_autoescape(), **LINES)
+TEMPLATES.filters.update(code=_code, table=_table)

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from mnistlib.data import Split
 from mnistlib.lab import results
 from mnistlib.plots import BLUE, ORANGE, image_grid, styled
+from mnistlib.show.figures import panels
 from mnistlib.stats import confidence_interval
 
 
@@ -64,8 +65,8 @@ def learning_curves(curves: Mapping[str, Sequence[float]], columns: int = 4) -> 
 
     On the logit scale, 99 % is about as far from 98 % as 98 % from 96 %. Notebook 05.
     """
-    figure, panels = _panels(curves, columns, 1.75, "epoch", "validation accuracy", sharex=True, sharey=True)
-    for name, axis in panels.items():
+    figure, axes = panels(curves, columns, 1.75, "epoch", "validation accuracy", sharex=True, sharey=True)
+    for name, axis in zip(curves, axes, strict=True):
         for other in (*curves, name):
             look = {"marker": "o", "color": BLUE} if other is name else {"color": "#CCCCCC", "linewidth": 1}
             axis.plot(range(1, len(curves[other]) + 1), curves[other], markersize=3, **look)
@@ -82,9 +83,9 @@ def confusions(tables: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
 
     ``tables`` come from `evaluation.confusion_table`. The numbers are the five largest of each. Notebook 05.
     """
-    figure, panels = _panels(tables, columns, 9.8 / columns + 0.4, "predicted", "true")
-    for name, axis in panels.items():
-        labels, counts = list(tables[name]), tables[name].to_numpy() * ~np.eye(len(tables[name]), dtype=bool)
+    figure, axes = panels(tables, columns, 9.8 / columns + 0.4, "predicted", "true")
+    for table, axis in zip(tables.values(), axes, strict=True):
+        labels, counts = list(table), table.to_numpy() * ~np.eye(len(table), dtype=bool)
         largest = np.where(counts >= max(1, np.sort(counts, axis=None)[-5]), counts.astype(str), "")
         norm = PowerNorm(0.5, 0, 2.5 * max(1, counts.max()))  # a root, so that a few errors are visible beside many
         numbers = {"annot": largest, "fmt": "", "annot_kws": {"size": 9, "color": "black"}}
@@ -105,20 +106,6 @@ def one_of_each(datasets: Mapping[str, Split]) -> Figure:
     for axis, name in zip(figure.axes[::10], datasets, strict=True):
         axis.text(-0.15, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=10)
     return figure
-
-
-def _panels(names, columns: int, height: float, xlabel: str, ylabel: str, **options) -> tuple[Figure, dict]:
-    """A figure and its panels by name; the places left over in the last row are empty."""
-    rows = math.ceil(len(names) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, height * rows + 0.3), squeeze=False, **options)
-    panels = dict(zip(names, axes.flat, strict=False))
-    for name, axis in panels.items():
-        axis.set_title(name.replace(", ", ",\n", 1) if len(name) > 22 else name, fontsize=9)
-    for axis in axes.flat[len(names) :]:
-        axis.axis("off")
-    figure.supxlabel(xlabel, fontsize=10)
-    figure.supylabel(ylabel, fontsize=10)
-    return figure, panels
 
 
 def _set_ticks(axis: Axis) -> None:

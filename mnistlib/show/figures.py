@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
@@ -46,9 +47,8 @@ def class_balance(*, numbers: bool = False, **splits: Split) -> Figure:
 def image_table(images: torch.Tensor, rows: list[str], columns: list[str]) -> Figure:
     """Draw images ``[R, C, H, W]`` as a table with a name for each row and column; 0 is white, 1 black. Notebook 04."""
     if images.shape[:2] != (len(rows), len(columns)):
-        raise ValueError(
-            f"{len(rows)} rows and {len(columns)} columns do not fit images of shape {list(images.shape)}."
-        )
+        shape = list(images.shape)
+        raise ValueError(f"{len(rows)} rows and {len(columns)} columns do not fit images of shape {shape}.")
     side = min(9 / (len(columns) + 0.5), 1.2)
     size = (side * (len(columns) + 0.5), side * len(rows) + 0.35)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
@@ -70,18 +70,29 @@ def roc(evaluation: Evaluation) -> Figure:
 
     The axes end at 10 % false and begin at 90 % true positives, because good classifiers differ only there.
     """
-    figure, axes = plt.subplots(2, math.ceil(len(evaluation.classes) / 2), figsize=(9, 4.4), sharex=True, sharey=True)
-    for label, axis in zip(range(len(evaluation.classes)), axes.flat, strict=False):
-        false_positive, true_positive, area = evaluation.roc(label)
-        axis.plot(false_positive, true_positive, color=BLUE, linewidth=2, drawstyle="steps-post")
-        axis.set_title(f"{evaluation.classes[label]}: area {area:.5f}", fontsize=9)
+    titles = [f"{name}: area {evaluation.roc(label)[2]:.5f}" for label, name in enumerate(evaluation.classes)]
+    words = "false positive rate (first tenth of the axis)", "true positive rate (last tenth)"
+    figure, axes = panels(titles, (len(titles) + 1) // 2, 2.05, *words, sharex=True, sharey=True)
+    for label, axis in enumerate(axes):
+        axis.plot(*evaluation.roc(label)[:2], color=BLUE, linewidth=2, drawstyle="steps-post")
         axis.grid(color="#DDDDDD")
-    axes[0, 0].set(xlim=(-0.002, 0.1), ylim=(0.9, 1.004), xticks=[0, 0.05], yticks=[0.9, 0.95, 1])
-    axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.supxlabel("false positive rate (first tenth of the axis)", fontsize=10)
-    figure.supylabel("true positive rate (last tenth)", fontsize=10)
+    axis.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.004), xticks=[0, 0.05], yticks=[0.9, 0.95, 1])
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
+
+
+def panels(titles, columns: int, height: float, xlabel: str, ylabel: str, **options) -> tuple[Figure, list[Axes]]:
+    """A figure, and a panel of it for each title; the places left over in the last row are empty."""
+    rows = math.ceil(len(titles) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(9, height * rows + 0.3), squeeze=False, **options)
+    for title, axis in zip(titles, axes.flat, strict=False):
+        axis.set_title(title.replace(", ", ",\n", 1) if len(title) > 22 else title, fontsize=9)
+    for axis in axes.flat[len(titles) :]:
+        axis.axis("off")
+    figure.supxlabel(xlabel, fontsize=10)
+    figure.supylabel(ylabel, fontsize=10)
+    return figure, list(axes.flat[: len(titles)])
 
 
 @styled
@@ -89,12 +100,10 @@ def digit_wall(split: Split, rows: int = 6, columns: int = 20) -> Figure:
     """Draw the first ``rows × columns`` images of a split as one wall. Notebook 01."""
     if len(split) < rows * columns:
         raise ValueError(f"a wall of {rows}×{columns} needs {rows * columns} images; the split has {len(split)}.")
-    images = split.take(rows * columns).images[:, 0]
-    height, width = images.shape[1:]
-    wall = images.reshape(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    images = split.images[: rows * columns, 0].unflatten(0, (rows, columns))
     figure, axes = plt.subplots(figsize=(9, 9 * rows / columns), layout="none")
     figure.subplots_adjust(0, 0, 1, 1)
-    axes.imshow(wall.numpy(), vmin=0, vmax=255)
+    axes.imshow(images.transpose(1, 2).flatten(0, 1).flatten(1).numpy(), vmin=0, vmax=255)
     axes.axis("off")
     return figure
 
@@ -148,11 +157,10 @@ def predictions(split: Split, evaluation: Evaluation, rows: int = 5, columns: in
     right, wrong = evaluation.correct.nonzero().flatten(), evaluation.errors()
     wrong = wrong[: max(wanted // 2, wanted - len(right))]
     chosen = torch.cat([right[: wanted - len(wrong)], wrong])
-    true, predicted = (
-        [split.classes[i] for i in labels[chosen]] for labels in (evaluation.labels, evaluation.predictions)
-    )
+    both = zip(evaluation.labels[chosen], evaluation.predictions[chosen], strict=True)
+    true_and_predicted = [(split.classes[t], split.classes[p]) for t, p in both]
     arrow = " → " if max(map(len, split.classes)) <= 3 else "\n→ "
-    titles = [f"✓ {t}" if t == p else f"✗ {t}{arrow}{p}" for t, p in zip(true, predicted, strict=True)]
+    titles = [f"✓ {t}" if t == p else f"✗ {t}{arrow}{p}" for t, p in true_and_predicted]
     return image_grid(split.images[chosen], titles, columns, [GREEN if "✓" in title else RED for title in titles])
 
 

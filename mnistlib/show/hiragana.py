@@ -18,33 +18,23 @@ from mnistlib.plots import styled
 ALT, POINTS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).values()
 
 
-def strokes(name: str) -> list[np.ndarray]:
-    """Return the strokes of a character ("o", "ki", …): float64 ``[P, 2]`` each, points (x, y) in 0–1, y downwards.
+@styled
+def draw_characters() -> Figure:
+    """Draw the ten characters in two rows, each above its name. Introduced in notebook 07."""
+    figure, axes = plt.subplots(2, 5, figsize=(9, 4.1))
+    for axis, (name, strokes) in zip(axes.flat, POINTS.items(), strict=True):
+        for points in strokes:
+            axis.plot(*smooth(points).T, color="black", linewidth=8, solid_capstyle="round", solid_joinstyle="round")
+        axis.set(xlim=(0, 100), ylim=(100, 0), xticks=[], yticks=[], aspect="equal", xlabel=name)
+        axis.spines[:].set(visible=True, color="#CCCCCC")
+    return figure
 
-    Raises ValueError for an unknown name. Introduced in notebook 07.
-    """
-    if name not in POINTS:
-        raise ValueError(f"unknown character {name!r}; the characters are {', '.join(POINTS)}.")
-    return [_smooth(np.array(points) / 100) for points in POINTS[name]]
 
-
-def _smooth(points: np.ndarray) -> np.ndarray:
-    """Join the points by cubic splines, from corner to corner, in Lee's centripetal parametrization (1989)."""
-    lines = []
+def smooth(points: list) -> np.ndarray:
+    """Join points by cubic splines, from corner to corner, in Lee's centripetal parametrization (1989): ``[P, 2]``."""
+    points, lines = np.array(points), []
     for part in np.split(points, np.flatnonzero((points[1:] == points[:-1]).all(1)) + 1):
         knots = np.cumsum([0, *np.linalg.norm(np.diff(part, axis=0), axis=1) ** 0.5])
         times = np.interp(np.linspace(0, len(part) - 1, 16 * len(part) - 15), range(len(part)), knots)
         lines.append(CubicSpline(knots, part, bc_type="natural")(times))
     return np.vstack(lines)
-
-
-@styled
-def draw_characters() -> Figure:
-    """Draw the ten characters in two rows, each above its name. Introduced in notebook 07."""
-    figure, axes = plt.subplots(2, 5, figsize=(9, 4.1))
-    for axis, name in zip(axes.flat, POINTS, strict=True):
-        for line in strokes(name):
-            axis.plot(*line.T, color="black", linewidth=8, solid_capstyle="round", solid_joinstyle="round")
-        axis.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect="equal", xlabel=name)
-        axis.spines[:].set(visible=True, color="#CCCCCC")
-    return figure

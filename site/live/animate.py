@@ -6,10 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import publish
 from PIL import Image
 from playwright.sync_api import sync_playwright
-
-from mnistlib.live import build
 
 VIEW, SIZE, LARGEST = {"width": 1280, "height": 985}, (896, 690), 1_000_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -59,7 +58,7 @@ def record(page):
 def main(out: str) -> None:
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        single = build.write_single(Path(folder, "lenet5.html"), train=1, test=1)
+        single = publish.write_single(Path(folder, "lenet5.html"), train=1, test=1)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEW)
         page.goto(single.as_uri())
