@@ -28,9 +28,16 @@ GRID = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
 START = {"sgd": 3e-3, "adam": 1e-3}
 
 
-def relu() -> nn.Sequential:
-    """LeNet-5 of 1998 with ReLU in place of the scaled tanh."""
+def linear_output() -> nn.Sequential:
+    """LeNet-5 of 1998 with a linear layer and softmax in place of distances to drawn codes."""
     net = lenet5_1998()
+    net.output = nn.Linear(84, 10)
+    return net
+
+
+def relu() -> nn.Sequential:
+    """The same, with ReLU in place of the scaled tanh: after the output, because ReLU cannot give the codes' −1."""
+    net = linear_output()
     for name, layer in net.named_children():
         if isinstance(layer, ScaledTanh):
             net.set_submodule(name, nn.ReLU())
@@ -38,23 +45,16 @@ def relu() -> nn.Sequential:
 
 
 def max_pooling() -> nn.Sequential:
-    """The same, with max pooling in place of sums with trainable weights."""
+    """ReLU, and max pooling in place of sums with trainable weights."""
     net = relu()
     net.S2_sum = net.S4_sum = nn.MaxPool2d(2)
     net.S2_scale = net.S4_scale = nn.Identity()
     return net
 
 
-def linear_output() -> nn.Sequential:
-    """The same, with a linear layer and softmax in place of distances to drawn codes."""
-    net = max_pooling()
-    net.output = nn.Linear(84, 10)
-    return net
-
-
 def full_c3() -> nn.Sequential:
     """The same, with a C3 whose maps all see all six maps of S2: 61,706 parameters, as today."""
-    net = linear_output()
+    net = max_pooling()
     net.C3 = nn.Conv2d(6, 16, 5)
     return net
 
@@ -64,15 +64,15 @@ register(
         Network(
             f"lenet5-1998-{step.__name__.replace('_', '-')}", step.__doc__, step, (1, 32, 32), "benchmarks/ladder.py"
         )
-        for step in (relu, max_pooling, linear_output, full_c3)
+        for step in (linear_output, relu, max_pooling, full_c3)
     )
 )
 FIRST = Recipe("lenet5-1998", epochs=10, batch_size=64, lr=START["sgd"], schedule="constant", optimizer="sgd")
 STEPS = {
     "LeNet-5 of 1998, SGD": {},
+    "linear output instead of distances": {"network": "lenet5-1998-linear-output"},
     "ReLU instead of tanh": {"network": "lenet5-1998-relu"},
     "max pooling instead of weighted sums": {"network": "lenet5-1998-max-pooling"},
-    "linear output instead of distances": {"network": "lenet5-1998-linear-output"},
     "C3 sees all maps": {"network": "lenet5-1998-full-c3"},
     "today's first weights and pixels 0–1": {"network": "lenet5"},
     "Adam instead of SGD": {"optimizer": "adam"},
