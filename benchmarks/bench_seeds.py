@@ -81,7 +81,7 @@ def peak(device: str, size: int) -> float:
 def milliseconds(device: str, count: int, train, augment, stacked: bool, captured: bool = False) -> float:
     """Of one step of all networks, in the second of two epochs: in the first, libraries choose their kernels."""
     train = train.augmented(augment)
-    plain = patch.object(stacking, "_Captured", lambda step, _: step) if stacked and not captured else nullcontext()
+    plain = patch.object(stacking, "_captured", lambda step, _: step) if stacked and not captured else nullcontext()
     with plain, patch.dict(os.environ, MNISTLIB_DEVICE=device):
         if stacked:
             ensemble = stacking.fit_stacked(NETWORK, range(count), train, epochs=2, batch_size=BATCH)

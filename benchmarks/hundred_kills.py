@@ -20,6 +20,7 @@ import tempfile
 import time
 from array import array
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -125,16 +126,14 @@ def kill_often(kills: int, folder: Path) -> dict:
         own = folder / f"{variant} {len(trainings)}"
         own.mkdir()
         while sum(counts.values()) < kills:
-            moment = moments.choices(list(MOMENTS), MOMENTS.values())[0]
+            moment, before = moments.choices(list(MOMENTS), MOMENTS.values())[0], temporary_files(own)
             if not killed(start(variant, own), moment, moments, own, seconds_to_start[variant]):
                 break
             counts[moment] += 1
-            left += bool(temporary_files(own))
+            left += temporary_files(own) not in ([], before)
         else:
             let_run(variant, own, checkpoint=True)
         same = (own / "ended").read_bytes() == never_killed[variant]
-        if temporary_files(own):
-            time.sleep(6)  # younger ones might belong to another process
         Checkpoint(own / "checkpoint.pt").remove()  # as a sweep does at its end
         clean = [path.name for path in own.iterdir()] == ["ended"]
         trainings.append(
@@ -189,8 +188,8 @@ def killed(process: subprocess.Popen, moment: str, moments: random.Random, own: 
             process.stdout.readline()  # it says when it begins to train
             pause = moments.uniform(0, TRAINING if moment == "training" else WRITING)
         if moment == "writing":
-            before = set(temporary_files(own))  # an earlier kill may have left one
-            while process.poll() is None and not set(temporary_files(own)) - before:
+            before = temporary_files(own)  # an earlier kill may have left one
+            while process.poll() is None and temporary_files(own) in ([], before):
                 time.sleep(0.0002)
         try:
             process.wait(pause)
@@ -202,9 +201,11 @@ def killed(process: subprocess.Popen, moment: str, moments: random.Random, own: 
     return False
 
 
-def temporary_files(own: Path) -> list[str]:
-    """The checkpoints that are being written, or were when they were killed."""
-    return [name for name in os.listdir(own) if ".mnistlib-partial" in name]
+def temporary_files(own: Path) -> list[int]:
+    """When the checkpoints changed that are being written, or were when they were killed."""
+    with suppress(FileNotFoundError):  # it was renamed between two steps of this line
+        return [path.stat().st_mtime_ns for path in own.glob(".*.mnistlib-partial")]
+    return []
 
 
 def check_ended(process: subprocess.Popen) -> None:

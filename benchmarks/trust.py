@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -429,6 +430,7 @@ def calls(folder: Path) -> dict:
         [{"key": "1", "recipe": {"network": "lenet5", "dataset": "MNIST"}, "seed": 0, "test_accuracy": 0.5}]
     )
     evaluation = mnistlib.evaluate(NET, TINY.test)
+    weights = shutil.copy(ROOT / "pretrained" / "lenet5.pt", folder)
     return {
         "load": (mnistlib.load, {"name": "MNIST", "download": False}),
         "Split": (Split, {"images": TINY.test.images, "labels": TINY.test.labels, "classes": TINY.classes}),
@@ -492,7 +494,7 @@ def calls(folder: Path) -> dict:
         "ink": (pad.ink, {"strokes": [[[0.1, 0.2], [0.5, 0.6]]], "width": 0.08}),
         "as_mnist": (pad.as_mnist, {"drawn": pad.ink([[[0.1, 0.2], [0.5, 0.6]]])}),
         "DrawingPad": (pad.DrawingPad, {"net": None, "strokes": []}),
-        "export_web": (export.export_web, {"weights_path": ROOT / "pretrained" / "lenet5.pt", "out": folder / "x"}),
+        "export_web": (export.export_web, {"weights_path": weights, "out": folder / "x"}),
     }
 
 

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -286,27 +287,27 @@ def test_a_small_file_that_would_fill_the_memory_is_refused(half):
 
 
 def first_moment(state, value):
-    state["optimizer"]["state"][0]["exp_avg"] = value
+    state["parts"][1]["state"][0]["exp_avg"] = value
 
 
 DAMAGE = {
     "a moment of another shape": lambda state: first_moment(state, torch.zeros(3)),
     "a moment that repeats one number": lambda state: first_moment(state, torch.zeros(1).expand(4, 1, 5, 4)),
     "a moment that is no tensor": lambda state: first_moment(state, 0.5),
-    "an empty optimizer": lambda state: state["optimizer"]["state"].clear(),
-    "a missing parameter": lambda state: state["optimizer"]["state"].pop(1),
-    "a learning rate of text": lambda state: state["optimizer"]["param_groups"][0].update(lr="x"),
-    "a learning rate that is no number": lambda state: state["optimizer"]["param_groups"][0].update(lr=float("nan")),
-    "weights of another dtype": lambda state: state["net"].update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
-    "infinite weights": lambda state: state["net"].update({"0.bias": torch.full((4,), torch.inf)}),
-    "sparse weights": lambda state: state["net"].update({"0.bias": torch.zeros(4).to_sparse()}),
-    "missing weights": lambda state: state["net"].pop("0.bias"),
+    "an empty optimizer": lambda state: state["parts"][1]["state"].clear(),
+    "a missing parameter": lambda state: state["parts"][1]["state"].pop(1),
+    "a learning rate of text": lambda state: state["parts"][1]["param_groups"][0].update(lr="x"),
+    "a learning rate that is no number": lambda state: state["parts"][1]["param_groups"][0].update(lr=float("nan")),
+    "weights of another dtype": lambda state: state["parts"][0].update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
+    "infinite weights": lambda state: state["parts"][0].update({"0.bias": torch.full((4,), torch.inf)}),
+    "sparse weights": lambda state: state["parts"][0].update({"0.bias": torch.zeros(4).to_sparse()}),
+    "missing weights": lambda state: state["parts"][0].pop("0.bias"),
     "too many seconds": lambda state: state["history"].update(seconds=[1.0] * 9),
     "text in the history": lambda state: state["history"].update(seconds=["1", "2"]),
     "another step": lambda state: state.update(step=STEPS),
     "half a step": lambda state: state.update(step=2.5),
     "more steps than there are": lambda state: state.update(step=1_000_000),
-    "no scheduler": lambda state: state.update(scheduler=None),
+    "no scheduler": lambda state: state["parts"].pop(),
     "a generator of another kind": lambda state: state.update(generator=torch.zeros(5056, dtype=torch.uint8)),
     "no random numbers": lambda state: state.update(random=[]),
     "something more": lambda state: state.update(more=1),
@@ -357,15 +358,25 @@ def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(path, monkeypatch,
     assert bits(*trained(path)) == bits(*trained())
 
 
-def test_only_its_own_old_temporary_files_are_deleted(half):
-    own = [f".{half.name}.123.mnistlib-partial", f"..{half.name}.123.mnistlib-partial.x1_y2z3q"]
-    others = [f".{half.name}.20251121", f".{half.name}.original", f"{half.name}.backup", ".other.pt.x1_y2z3q"]
-    for name in [*own, *others]:
+def test_only_its_own_temporary_file_is_replaced_and_deleted(half):
+    others = [f".{half.name}.20251121", f".{half.name}.original", f"{half.name}.backup", ".other.pt.mnistlib-partial"]
+    for name in [f".{half.name}.mnistlib-partial", *others]:
         half.with_name(name).write_bytes(b"half")
-        os.utime(half.with_name(name), (0, 0))
-    half.with_name(fresh := f".{half.name}.77.mnistlib-partial").write_bytes(b"another process writes it now")
     trained(half)
-    assert sorted(contents(half.parent)) == sorted([half.name, fresh, *others])
+    assert sorted(contents(half.parent)) == sorted([half.name, f".{half.name}.lock", *others])
+    Checkpoint(half).remove()
+    assert sorted(contents(half.parent)) == sorted(others)
+
+
+def test_processes_that_save_the_same_training_take_turns(half):
+    with FileLock(half.with_name(f".{half.name}.lock")):
+        before = contents(half.parent)
+        (process := threading.Thread(target=trained, args=(half,))).start()
+        process.join(0.5)
+        assert process.is_alive()
+        assert contents(half.parent) == before
+    process.join()
+    assert contents(half.parent)[half.name] != before[half.name]
 
 
 # Kills

@@ -54,11 +54,14 @@ def few(mnist):
     ids=lambda values: re.sub(r" at 0x\w+", "", str(values)),
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(values):
-    with pytest.raises(ValueError, match=f"{re.escape(next(iter(values)))}|unknown network|label_smoothing"):
+    wanted = f"{re.escape(next(iter(values)))}|unknown network|label_smoothing"
+    with pytest.raises((ValueError, TypeError), match=wanted):
         Recipe(**{"network": "lenet5", **values})
 
 
 def test_numbers_of_numpy_are_pythons_afterwards():
+    whole, real = (Recipe("mlp", lr=lr, label_smoothing=none) for lr, none in ((1, 0), (1.0, 0.0)))
+    assert whole.key(0) == real.key(0)
     recipe = Recipe(
         "mlp", epochs=np.int64(3), lr=np.float32(0.5), schedule=np.float64(0.5), valid=np.int32(10), patience=np.int8(2)
     )
@@ -77,8 +80,16 @@ def test_a_recipe_survives_json_and_its_key_with_it(recipe):
 
 
 def test_unknown_fields_are_refused():
-    with pytest.raises(ValueError, match="a recipe has no colour, taste"):
-        Recipe.from_dict({"network": "mlp", "colour": 1, "taste": 2})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        Recipe.from_dict({"network": "mlp", "colour": 1})
+
+
+def test_numbers_of_an_augmentation_are_floats_however_they_were_written():
+    plain = Recipe("mlp", augmentation=Augmentation(10.0, 0.0, (0.5, 1.0)))
+    for other in (Augmentation(10, 0, (0.5, 1)), Augmentation(np.float32(10), np.int64(0), np.array([0.5, 1]))):
+        recipe = Recipe("mlp", augmentation=other)
+        assert (recipe, recipe.to_dict(), recipe.key(0)) == (plain, plain.to_dict(), plain.key(0))
+        assert hash(recipe) == hash(plain)
 
 
 def test_the_key_tells_recipes_seeds_and_networks_apart(monkeypatch):

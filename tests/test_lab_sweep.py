@@ -17,7 +17,6 @@ from mnistlib.data import ImageDataset
 from mnistlib.evaluation import evaluate
 from mnistlib.files import DataError
 from mnistlib.lab import Recipe, predictions, recipes, results, sweep
-from mnistlib.lab import cluster as cluster_module
 from mnistlib.lab.store import sample
 
 engine = sys.modules["mnistlib.lab.sweep"]  # the module; mnistlib.lab.sweep is the function
@@ -122,7 +121,7 @@ def test_an_unfinished_training_continues_and_others_files_stay(run, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         run(SMALL, [1], out)
     key = SMALL.key(1)
-    assert [path.name for path in folder.iterdir()] == [f"{key}.pt"]
+    assert (folder / f"{key}.pt").is_file()
     (folder / "0123456789abcdef.pt").write_bytes(b"another run's")
     rows = run(SMALL, [1], out)
     assert len(steps) == 9 + 6  # the first of two epochs was there
@@ -269,10 +268,11 @@ def test_asking_a_cluster_leaves_the_environment_as_it_was(tmp_path):
         import os
         before = dict(os.environ)
         import sys
-        from mnistlib.lab import cluster
-        cluster.TIMEOUT = 1
+        import mnistlib.lab
+        engine = sys.modules["mnistlib.lab.sweep"]
+        engine.TIMEOUT = 1
         try:
-            list(cluster.run_on_cluster(None, [], "tcp://127.0.0.1:1"))
+            list(engine._on_cluster([], "tcp://127.0.0.1:1"))
         except ValueError as error:
             print(error)
         changed = {k for k in set(os.environ) | set(before) if os.environ.get(k) != before.get(k)}
@@ -306,9 +306,25 @@ def test_a_cluster_whose_worker_is_killed_gives_the_same_numbers(run, expected, 
 
 
 @pytest.mark.slow
+def test_a_cluster_that_is_lost_is_one_sentence_and_finished_runs_stay(run, expected, cluster, tmp_path, monkeypatch):
+    dask, real, out = cluster(1), engine.append, tmp_path / "runs.jsonl"
+
+    def append_and_lose(*arguments):
+        real(*arguments)
+        dask.close()
+
+    monkeypatch.setattr(engine, "append", append_and_lose)
+    with pytest.raises(ValueError, match=r"the Dask cluster at .* was lost .*Finished runs are kept"):
+        run(scheduler=dask.scheduler_address, out=out)
+    monkeypatch.setattr(engine, "append", real)
+    assert len(results.read(out)) == 1
+    assert numbers(run(out=out)) == expected
+
+
+@pytest.mark.slow
 def test_a_cluster_without_workers_or_without_dask_is_one_sentence(run, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster_module, "TIMEOUT", 1)
+    monkeypatch.setattr(engine, "TIMEOUT", 1)
     refused = pytest.raises(ValueError, match=r"no Dask cluster answers at '.*leave it out")
     quiet = {"n_workers": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     with distributed.LocalCluster(**quiet) as empty, refused:

@@ -7,16 +7,5 @@ from mnistlib.lab.results import confusion, predictions, read, table
 from mnistlib.lab.sources import SOURCES, modern, plain, published
 from mnistlib.lab.sweep import sweep
 
-__all__ = [
-    "SOURCES",
-    "Checkpoint",
-    "Recipe",
-    "confusion",
-    "modern",
-    "plain",
-    "predictions",
-    "published",
-    "read",
-    "sweep",
-    "table",
-]
+__all__ = ["SOURCES", "Checkpoint", "Recipe", "modern", "plain", "published", "sweep"]
+__all__ += ["confusion", "predictions", "read", "table"]  # of files of results

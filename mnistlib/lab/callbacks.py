@@ -1,11 +1,9 @@
 """What experiments add to `fit`: early stopping, averaged weights, a decaying learning rate, and a famous mistake."""
 
-from collections.abc import Callable
-
 import torch
 from torch.nn import functional as F
 
-from mnistlib.data import is_whole
+from mnistlib.checks import is_whole
 from mnistlib.evaluation import evaluate
 from mnistlib.train import Callback, constant
 
@@ -56,16 +54,14 @@ class WeightAverage(Callback):
 
     def epoch_end(self, run):
         if run.valid is not None:
-            self._swap(run.net)
+            self.end(run)
             self.valid_accuracy.append(evaluate(run.net, run.valid).accuracy)
-            self._swap(run.net)
-
-    def end(self, run):
-        self._swap(run.net)
+            self.end(run)
 
     @torch.no_grad()
-    def _swap(self, net):
-        for average, parameter in zip(self.average, net.parameters(), strict=True):
+    def end(self, run):
+        """Swap the weights and their average."""
+        for average, parameter in zip(self.average, run.net.parameters(), strict=True):
             weights = parameter.clone()
             parameter.copy_(average)
             average.copy_(weights)
@@ -74,10 +70,11 @@ class WeightAverage(Callback):
         return {"average": self.average, "valid_accuracy": self.valid_accuracy}
 
     def load_state_dict(self, state):
-        self.average, self.valid_accuracy = state["average"], state["valid_accuracy"]
+        self.valid_accuracy = state["valid_accuracy"]
+        self.average = [new.to(old.device) for new, old in zip(state["average"], self.average, strict=True)]
 
 
-def decay(factor: float, kind=torch.optim.Adam, **options) -> Callable:
+def decay(factor: float, kind=torch.optim.Adam, **options):
     """Return an ``optimizer`` for `fit` that multiplies the learning rate by ``factor`` each epoch. Notebook 07."""
     if not 0 < factor <= 1:
         raise ValueError(f"factor must be above 0 and at most 1; got {factor!r}.")

@@ -1,21 +1,19 @@
 """Resuming: a callback for `fit` that saves the whole state of a training after each epoch."""
 
 import copy
-import glob
 import io
+import math
 import os
 import re
-import time
+import zipfile
 import zlib
-from collections import defaultdict
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
-from mnistlib.files import DataError, atomic_write
-from mnistlib.lab.loading import fitted, read
+from mnistlib.files import DataError
 from mnistlib.lab.targets import check_target
 from mnistlib.train import Callback
 
@@ -34,14 +32,14 @@ class Checkpoint(Callback):
 
     def __init__(self, path):
         self.path = Path(os.path.realpath(path))
-        self.partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.mnistlib-partial")
+        self.partial = self.path.with_name(f".{self.path.name}.mnistlib-partial")
+        self.lock = self.path.with_name(f".{self.path.name}.lock")
 
     def begin(self, run):
         if run.callbacks[0] is not self:
             raise ValueError("Checkpoint must be the first callback, because it restores the state of the others.")
         self.description = _description(run)
         run.callbacks = [*run.callbacks[1:], self]  # first when a training begins, last after each epoch
-        self._remove_partial()
         if self.path.is_file():
             self._restore(run)
             return
@@ -53,23 +51,20 @@ class Checkpoint(Callback):
 
     def epoch_end(self, run):
         packed = self._packed(run)  # not directly into the file: on a full disk torch would not raise an OSError
-        with atomic_write(self.partial) as file:
-            file.write(packed.getbuffer())
         try:
-            os.replace(self.partial, self.path)
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror}. Use another path.") from None
+            with FileLock(self.lock, timeout=60):  # two processes may do the same training
+                with open(self.partial, "wb") as file:
+                    file.write(packed.getbuffer())
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(self.partial, self.path)
+        except (OSError, Timeout) as error:
+            raise DataError(f"cannot write {self.path}: {error}. Make room there, or use another path.") from None
 
     def remove(self):
-        """Delete the file, and what killed processes left of it."""
-        self.path.unlink(missing_ok=True)
-        self._remove_partial()
-
-    def _remove_partial(self):
-        for path in self.path.parent.glob(f".*{glob.escape(self.path.name)}.*.mnistlib-partial*"):
-            with suppress(OSError):  # a finished training can be read where nothing can be written
-                if time.time() - path.stat().st_mtime > 5:  # else another process may be writing it now
-                    path.unlink()
+        """Delete the file, and what killed processes left beside it."""
+        for path in (self.path, self.partial, self.lock):
+            path.unlink(missing_ok=True)
 
     def _packed(self, run) -> io.BytesIO:
         torch.save({"description": self.description, "state": _state(run)}, buffer := io.BytesIO())
@@ -78,38 +73,30 @@ class Checkpoint(Callback):
 
     def _restore(self, run):
         """Check all that the file holds against the live objects, and only then change them."""
-        content, now = read(self.path), self.description
-        found = content["description"]
+        (found, state), now = _read(self.path), self.description
         if other := [f"{name}: {found.get(name)}, now {now[name]}" for name in now if found.get(name) != now[name]]:
             raise ValueError(f"{self.path} holds another training ({'; '.join(other)}). {REMEDY}")
-        try:
-            for callback in _stateful(run):
+        for callback in run.callbacks:
+            if hasattr(callback, "load_state_dict"):
                 callback.begin(run)
-            live = _state(run) | {"optimizer": _optimizer_after_a_step(run.optimizer)}
-            state = fitted(content["state"], live, "state")
-            epochs, lengths = state["step"] / run.steps_per_epoch, {k: len(v) for k, v in state["history"].items()}
-            expected = dict.fromkeys(lengths, epochs) | {"step_loss": state["step"]}
-            expected |= {} if run.valid else {"valid_loss": 0, "valid_accuracy": 0}
-            if lengths != expected or epochs not in range(1, run.epochs + 1):
-                raise ValueError("state.history")
+        live = _state(run)
+        live["parts"][1] = _after_a_step(run.optimizer)
+        try:
+            if not _fits(state, live) or not _has_whole_epochs(state, run):
+                raise ValueError("another structure, shape, type or number of values")
             for generator in (state["generator"], state["random"][0]):
                 torch.Generator().set_state(generator)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, RuntimeError) as error:
             raise DataError(f"{self.path} is damaged or does not fit this training ({error}). {REMEDY}") from None
-        run.net.load_state_dict(state["net"])
+        for part, its_state in zip(_parts(run), state["parts"], strict=True):
+            part.load_state_dict(its_state)
         for name, parameter in run.net.named_parameters():  # also as it lay in memory, on which rounding depends
-            parameter.data = state["net"][name].to(run.device)
-        run.optimizer.load_state_dict(state["optimizer"])
-        if run.scheduler is not None:
-            run.scheduler.load_state_dict(state["scheduler"])
-        for callback, its_state in zip(_stateful(run), state["callbacks"], strict=True):
-            callback.load_state_dict(its_state)
+            parameter.data = state["parts"][0][name].to(run.device)
         vars(run.history).update(state["history"])
         run.step, run.stop = state["step"], state["stop"]
         run.generator.set_state(state["generator"])
-        torch.set_rng_state(state["random"][0])
-        if run.device.type != "cpu":
-            getattr(torch, run.device.type).set_rng_state(state["random"][1])
+        for source, its_state in zip(_random(run), state["random"], strict=True):
+            source.set_rng_state(its_state)
 
 
 def fingerprint(*things) -> str:
@@ -133,9 +120,7 @@ def _description(run) -> dict[str, str]:
         "optimizer": f"{type(run.optimizer).__name__} {run.optimizer.defaults}",
         "schedule": f"{type(run.scheduler).__name__} {factors}",
         "augmentation": run.train.augmentation,
-        "callbacks": [
-            (type(callback).__name__, *map(_name, vars(callback).values())) for callback in run.callbacks[1:]
-        ],
+        "callbacks": [(type(each).__name__, *map(_name, vars(each).values())) for each in run.callbacks[1:]],
         "network": fingerprint(run.net),
         "training images": fingerprint(run.train.images, run.train.labels),
         "validation images": run.valid and fingerprint(run.valid.images, run.valid.labels),
@@ -144,32 +129,73 @@ def _description(run) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items()}
 
 
+def _parts(run) -> list:
+    """All that has a state: the network, the optimizer, the scheduler if there is one, and some callbacks."""
+    parts = (run.net, run.optimizer, run.scheduler, *run.callbacks)
+    return [part for part in parts if hasattr(part, "load_state_dict")]
+
+
+def _random(run) -> list:
+    """The modules with PyTorch's own random numbers, which dropout uses."""
+    return [torch] if run.device.type == "cpu" else [torch, getattr(torch, run.device.type)]
+
+
 def _state(run) -> dict:
-    sources = [torch] if run.device.type == "cpu" else [torch, getattr(torch, run.device.type)]
     return {
-        "net": dict(run.net.state_dict()),
-        "optimizer": run.optimizer.state_dict(),
-        "scheduler": run.scheduler and run.scheduler.state_dict(),
-        "callbacks": [callback.state_dict() for callback in _stateful(run)],
+        "parts": [part.state_dict() for part in _parts(run)],
         "history": dict(vars(run.history)),
         "step": run.step,
         "stop": run.stop,
         "generator": run.generator.get_state(),
-        "random": [source.get_rng_state() for source in sources],  # for dropout
+        "random": [source.get_rng_state() for source in _random(run)],
     }
 
 
-def _stateful(run) -> list:
-    return [callback for callback in run.callbacks if hasattr(callback, "load_state_dict")]
-
-
-def _optimizer_after_a_step(optimizer) -> dict:
+def _after_a_step(optimizer) -> dict:
     """The state that an optimizer has after its first step, taken with copies of the parameters."""
-    twin = copy.copy(optimizer)
-    twin.state, twin.param_groups = defaultdict(dict), [dict(group) for group in optimizer.param_groups]
+    twin = copy.deepcopy(optimizer)
     for group in twin.param_groups:
-        group["params"] = [torch.empty_like(parameter).requires_grad_() for parameter in group["params"]]
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
-    type(twin).step(twin)
+    type(twin).step(twin)  # a scheduler has replaced the method of the object
     return twin.state_dict()
+
+
+def _read(path: Path) -> tuple[dict, dict]:
+    """Return the description and the state in a checkpoint, on the CPU. Raises `DataError` for any other file."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            parts = file.infolist()  # torch.save does not compress: nothing takes more memory than the file is long
+            stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+            if not stored or sum(part.file_size for part in parts) > path.stat().st_size or file.testzip():
+                raise ValueError("a part is compressed, or its checksum is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(content["description"]), content["state"]
+    except Exception:  # foreign bytes make torch.load fail in a dozen ways, which all mean the same
+        raise DataError(f"{path} is not a checkpoint of mnistlib, or it is damaged. {REMEDY}") from None
+
+
+def _fits(found, live) -> bool:
+    """Say whether ``found`` has the structure, types and shapes of ``live``, and only finite numbers.
+
+    Fused optimizers go through memory without a look at shapes and strides: a wrong tensor would crash the process.
+    """
+    if type(found) is not type(live):
+        return False
+    if isinstance(live, torch.Tensor):
+        plain = (found.layout, found.device.type) == (torch.strided, "cpu")
+        dense = plain and (found.is_contiguous() or found.is_contiguous(memory_format=torch.channels_last))
+        return dense and (found.dtype, found.shape) == (live.dtype, live.shape) and bool(found.isfinite().all())
+    if isinstance(live, dict):
+        return found.keys() == live.keys() and all(_fits(found[name], live[name]) for name in live)
+    if isinstance(live, list | tuple):
+        live = live or [0.0] * len(found)  # a list that is empty now may have grown
+        return len(found) == len(live) and all(map(_fits, found, live))
+    return type(live) is not float or math.isfinite(found)
+
+
+def _has_whole_epochs(state: dict, run) -> bool:
+    epochs, lengths = state["step"] / run.steps_per_epoch, {name: len(v) for name, v in state["history"].items()}
+    expected = dict.fromkeys(lengths, epochs) | {"step_loss": state["step"]}
+    expected |= {} if run.valid else {"valid_loss": 0, "valid_accuracy": 0}
+    return lengths == expected and epochs in range(1, run.epochs + 1)

@@ -1,20 +1,24 @@
-"""LeNet-5 as its authors published it in 1998, with layers that no library has any more. Introduced in notebook 02."""
+"""LeNet-5 as its authors published it in 1998, with layers that no library has any more. Introduced in notebook 02.
 
-from collections import OrderedDict
+Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998, section II.B
+and appendix A.
+"""
+
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from mnistlib.networks import named
 
 
 def lenet5_1998() -> nn.Sequential:
     """LeNet-5 as published: sparse C3, trainable subsampling, scaled tanh, RBF outputs. 60,000 parameters.
 
     Input ``[B, 1, 32, 32]``. The logits are minus the squared distances to each digit's code, so that the largest wins.
-    Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998,
-    section II.B and appendix A. Introduced in notebook 02.
     """
-    layers = OrderedDict(
+    net = named(
         scale=InputScale(),
         C1=nn.Conv2d(1, 6, 5),
         tanh1=ScaledTanh(),
@@ -33,8 +37,7 @@ def lenet5_1998() -> nn.Sequential:
         tanh6=ScaledTanh(),
         output=RBFOutput(),
     )
-    net = nn.Sequential(layers)
-    for name, layer in net.named_modules():
+    for name, layer in net.named_children():
         if isinstance(layer, nn.Conv2d | nn.Linear):  # the paper: uniform within ±2.4 / fan-in
             fan_in = 4 if name.endswith("_scale") else layer.weight[0].numel()
             nn.init.uniform_(layer.weight, -2.4 / fan_in, 2.4 / fan_in)
@@ -59,29 +62,21 @@ class ScaledTanh(nn.Module):
 class SparseC3(nn.Module):
     """Layer C3 of 1998: map j sees only the S2 maps in ``CONNECTIONS[j]`` (the paper's table I).
 
-    ``[B, 6, 14, 14]`` to ``[B, 16, 10, 10]``. Six maps see three neighbours each, nine see four, and the last sees all
-    six. The 60 connections with a 5×5 kernel each, and 16 biases, are 1,516 parameters. It is computed as a full
-    convolution whose other kernels are zero, which a CPU does 15 times as fast as a sparse one.
+    ``[B, 6, 14, 14]`` to ``[B, 16, 10, 10]``. 60 connections with 25 weights each, and 16 biases, are 1,516 parameters.
+    It is computed as a full convolution whose other kernels are zero, which a CPU does 15 times as fast.
     """
 
-    CONNECTIONS = (
-        *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
-        *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
-        *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
-        (0, 1, 2, 3, 4, 5),
-    )
+    _MAPS = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
+    CONNECTIONS = tuple(tuple(map(int, seen)) for seen in _MAPS.split())
 
     def __init__(self):
         super().__init__()
-        pairs = [(j, i) for j, seen in enumerate(self.CONNECTIONS) for i in seen]
-        places = torch.tensor(pairs)
-        self.register_buffer("to_map", places[:, 0].clone(), persistent=False)  # buffers move with the weights
-        self.register_buffer("from_map", places[:, 1].clone(), persistent=False)
-        self.weight = nn.Parameter(torch.empty(len(pairs), 5, 5))
+        pairs = torch.tensor([(j, i) for j, seen in enumerate(self.CONNECTIONS) for i in seen])
+        self.register_buffer("to_map", pairs[:, 0].clone(), persistent=False)  # buffers move with the weights
+        self.register_buffer("from_map", pairs[:, 1].clone(), persistent=False)
+        fan_in = 25 * self.to_map.bincount()[self.to_map][:, None, None]
+        self.weight = nn.Parameter((2 * torch.rand(len(pairs), 5, 5) - 1) * 2.4 / fan_in)
         self.bias = nn.Parameter(torch.zeros(16))
-        fan_in = torch.tensor([25 * len(self.CONNECTIONS[j]) for j, _ in pairs])[:, None, None]
-        with torch.no_grad():
-            self.weight.copy_((2 * torch.rand_like(self.weight) - 1) * 2.4 / fan_in)
 
     def forward(self, x):
         return F.conv2d(x, self.dense_weight(), self.bias)
@@ -109,26 +104,10 @@ class RBFOutput(nn.Module):
         return 2 * F.linear(x, self.codes) - x.square().sum(1, keepdim=True) - 84
 
 
-DIGIT_CODES = """
-..###.. ...##.. .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
-.##.##. ..###.. ##...## ##...## ...###. ##..... .##.... .....## ##...## ##...##
-##...## .####.. .....## .....## ..####. ##..... ##..... .....## ##...## ##...##
-##...## ...##.. .....## .....## .##.##. ##..... ##..... ....##. ##...## ##...##
-##...## ...##.. ....##. ....##. .##.##. ######. ######. ....##. .##.##. ##...##
-##...## ...##.. ...##.. ..###.. ##..##. .....## ##...## ...##.. ..###.. ##...##
-##...## ...##.. ..##... ....##. ##..##. .....## ##...## ...##.. .##.##. .######
-##...## ...##.. .##.... .....## ####### .....## ##...## ..##... ##...## .....##
-##...## ...##.. ##..... .....## ....##. .....## ##...## ..##... ##...## .....##
-##...## ...##.. ##..... .....## ....##. .....## ##...## ..##... ##...## .....##
-.##.##. ...##.. ##..... ##...## ....##. ##...## ##...## .##.... ##...## ....##.
-..###.. .###### ####### .#####. ....##. .#####. .#####. .##.... .#####. .####..
-"""
-
-
 def digit_codes() -> torch.Tensor:
-    """Return each digit of `DIGIT_CODES` as a row, ink +1 and paper −1: int64 ``[10, 84]``.
+    """Return each digit of digit_codes.txt as a row, ink +1 and paper −1: int64 ``[10, 84]``.
 
     The paper prints such 7×12 pictures for all of ASCII; these ten were drawn for this course in that style.
     """
-    rows = [line.split() for line in DIGIT_CODES.split("\n")[1:-1]]
+    rows = [line.split() for line in Path(__file__).with_name("digit_codes.txt").read_text("ascii").splitlines()]
     return torch.tensor([[1 if c == "#" else -1 for row in rows for c in row[digit]] for digit in range(10)])

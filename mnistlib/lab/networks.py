@@ -5,6 +5,7 @@ and dropout probability to the source, which `NETWORKS` names.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from mnistlib.networks import Network, named, register
 
 
 def small_cnn() -> nn.Sequential:
-    """Three 3×3 convolutions and one linear layer. 93,962 parameters. Introduced in notebook 02."""
+    """Three 3×3 convolutions and one linear layer. Introduced in notebook 02."""
     return named(
         **_block(1, nn.Conv2d(1, 32, 3)),
         **_block(2, nn.Conv2d(32, 64, 3)),
@@ -26,47 +27,19 @@ def small_cnn() -> nn.Sequential:
     )
 
 
-def mlp() -> nn.Sequential:
-    """No convolution: 784 pixels, three hidden linear layers with dropout. 445,385 parameters. Notebook 05."""
-    layers = {"flatten": nn.Flatten()}
-    for i, (inputs, outputs, dropout) in enumerate([(784, 500, 0.5), (500, 100, 0.4), (100, 25, 0.3)], start=1):
-        layers |= {f"linear{i}": nn.Linear(inputs, outputs), f"relu{i}": nn.ReLU(), f"dropout{i}": nn.Dropout(dropout)}
-    return named(**layers, linear4=nn.Linear(25, 10))
-
-
-def cnn_1d() -> nn.Sequential:
-    """One convolution along the pixels, written as one row of 784. 1,014,190 parameters. Notebook 05."""
-    return named(row=nn.Flatten(2), **_block(1, nn.Conv1d(1, 5, 15), 0.5), **_head(5 * 385))
-
-
-def cnn_2d() -> nn.Sequential:
-    """One convolution with large kernels of 15×15. 175,240 parameters. Notebook 05."""
-    return named(**_block(1, nn.Conv2d(1, 5, 15), 0.5), **_head(5 * 7 * 7))
-
-
-def stacked_1d_published() -> nn.Sequential:
-    """What the source's "stacked" 1D network computes. 831,634 parameters. Introduced in notebook 05.
-
-    The source gives the image itself to each of its three convolutions, so that only the last one has an effect.
-    """
-    return named(row=nn.Flatten(2), **_block(1, nn.Conv1d(1, 4, 5), 0.3), **_head(4 * 390))
-
-
-def stacked_2d_published() -> nn.Sequential:
-    """What the source's "stacked" 2D network computes: its last convolution only. 339,714 parameters. Notebook 05."""
-    return named(**_block(1, nn.Conv2d(1, 4, 5), 0.3), **_head(4 * 12 * 12))
-
-
 def stacked_1d() -> nn.Sequential:
-    """The three 1D convolutions really one after the other, as the source intended. 235,978 parameters. Notebook 05."""
-    blocks = (
-        _block(1, nn.Conv1d(1, 5, 15), 0.5) | _block(2, nn.Conv1d(5, 4, 10), 0.4) | _block(3, nn.Conv1d(4, 4, 5), 0.3)
+    """Three 1D convolutions one after the other, as the source intended. Introduced in notebook 05."""
+    return named(
+        row=nn.Flatten(2),
+        **_block(1, nn.Conv1d(1, 5, 15), 0.5),
+        **_block(2, nn.Conv1d(5, 4, 10), 0.4),
+        **_block(3, nn.Conv1d(4, 4, 5), 0.3),
+        **_head(4 * 92),
     )
-    return named(row=nn.Flatten(2), **blocks, **_head(4 * 92))
 
 
 def stacked_2d() -> nn.Sequential:
-    """The three 2D convolutions really one after the other; none shrinks its map. 73,148 parameters. Notebook 05."""
+    """Three 2D convolutions one after the other, as the source intended; none shrinks its map. Notebook 05."""
     return named(
         **_block(1, nn.Conv2d(1, 5, 15, padding=7), 0.5),
         pad2=nn.ZeroPad2d((4, 5, 4, 5)),  # keeps the size of the map under a kernel of 10×10
@@ -77,12 +50,11 @@ def stacked_2d() -> nn.Sequential:
 
 
 def multi_tower() -> nn.Sequential:
-    """Three convolutions of 15×15 side by side, their maps concatenated. 1,230,322 parameters. Notebook 04."""
-
-    def tower():
-        return named(conv=nn.Conv2d(1, 4, 15), relu=nn.ReLU(), dropout=nn.Dropout(0.5), flatten=nn.Flatten())
-
-    net = named(towers=Towers(tower(), tower(), tower()), **_head(3 * 4 * 14 * 14))
+    """Three convolutions of 15×15 side by side, their maps concatenated. Introduced in notebook 04."""
+    towers = (
+        named(conv=nn.Conv2d(1, 4, 15), relu=nn.ReLU(), dropout=nn.Dropout(0.5), flatten=nn.Flatten()) for _ in range(3)
+    )
+    net = named(towers=Towers(*towers), **_head(3 * 4 * 14 * 14))
     del net.flatten  # each tower flattens its own maps
     return net
 
@@ -98,7 +70,7 @@ class Towers(nn.ModuleList):
 
 
 def lenet_wide() -> nn.Sequential:
-    """A LeNet with 32 and 64 maps and a linear layer of 1,024. 3,297,514 parameters. Introduced in notebook 08.
+    """A LeNet with 32 and 64 maps and a linear layer of 1,024. Introduced in notebook 08.
 
     Weights start from a normal distribution with standard deviation 0.1, cut at ±0.2, and biases from 0.1.
     """
@@ -140,29 +112,37 @@ def _block(number: int, convolution: nn.Module, dropout: float | None = None) ->
     return layers | {f"pool{number}": nn.MaxPool1d(2) if isinstance(convolution, nn.Conv1d) else nn.MaxPool2d(2)}
 
 
+def _linear(sizes: tuple[int, ...], dropouts: tuple[float, ...], prefix: str = "") -> dict[str, nn.Module]:
+    """Flatten, then a linear layer from each size to the next; ReLU and dropout follow each but the last."""
+    layers = {"flatten": nn.Flatten()}
+    for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
+        layers[f"linear{i}"] = nn.Linear(inputs, outputs)
+        if i <= len(dropouts):
+            layers |= {f"{prefix}relu{i}": nn.ReLU(), f"{prefix}dropout{i}": nn.Dropout(dropouts[i - 1])}
+    return layers
+
+
 def _head(inputs: int) -> dict[str, nn.Module]:
-    """The linear layers at the end of DeepLearn_NUMBERS' convolutional networks."""
-    return {
-        "flatten": nn.Flatten(),
-        "linear1": nn.Linear(inputs, 500),
-        "head_relu1": nn.ReLU(),
-        "head_dropout1": nn.Dropout(0.5),
-        "linear2": nn.Linear(500, 100),
-        "head_relu2": nn.ReLU(),
-        "head_dropout2": nn.Dropout(0.4),
-        "linear3": nn.Linear(100, 10),
-    }
+    """The end of DeepLearn_NUMBERS' convolutional networks."""
+    return _linear((inputs, 500, 100, 10), (0.5, 0.4), "head_")
+
+
+def _one_block(convolution: nn.Module, dropout: float, inputs: int) -> nn.Sequential:
+    """One convolution and the head; a 1D convolution sees the image as one row of 784 pixels."""
+    row = {"row": nn.Flatten(2)} if isinstance(convolution, nn.Conv1d) else {}
+    return named(**row, **_block(1, convolution, dropout), **_head(inputs))
 
 
 _numbers = partial(Network, input_shape=(1, 28, 28), source="nildip/DeepLearn_NUMBERS")
 register(
     Network("lenet5-1998", "LeNet-5 of 1998", lenet5_1998, (1, 32, 32), "LeCun et al. 1998"),
     Network("small-cnn", "small CNN", small_cnn, (1, 28, 28), "Keras example network"),
-    _numbers("mlp", "MLP", mlp),
-    _numbers("cnn-1d", "1D CNN", cnn_1d),
-    _numbers("cnn-2d", "2D CNN", cnn_2d),
-    _numbers("stacked-1d-published", "stacked 1D CNN, as published", stacked_1d_published),
-    _numbers("stacked-2d-published", "stacked 2D CNN, as published", stacked_2d_published),
+    _numbers("mlp", "MLP", lambda: named(**_linear((784, 500, 100, 25, 10), (0.5, 0.4, 0.3)))),
+    _numbers("cnn-1d", "1D CNN", lambda: _one_block(nn.Conv1d(1, 5, 15), 0.5, 5 * 385)),
+    _numbers("cnn-2d", "2D CNN", lambda: _one_block(nn.Conv2d(1, 5, 15), 0.5, 5 * 7 * 7)),
+    # As published, each of three "stacked" convolutions gets the image itself: only the last one has an effect.
+    _numbers("stacked-1d-published", "stacked 1D CNN, as published", lambda: _one_block(nn.Conv1d(1, 4, 5), 0.3, 1560)),
+    _numbers("stacked-2d-published", "stacked 2D CNN, as published", lambda: _one_block(nn.Conv2d(1, 4, 5), 0.3, 576)),
     _numbers("stacked-1d", "stacked 1D CNN, really stacked", stacked_1d),
     _numbers("stacked-2d", "stacked 2D CNN, really stacked", stacked_2d),
     _numbers("multi-tower", "multi-tower 2D CNN", multi_tower),

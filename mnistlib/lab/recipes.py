@@ -1,11 +1,9 @@
-"""Recipes: all that decides what a training does, in one frozen object, and the recipes of the course's sources."""
+"""Recipes: all that decides what a training does, in one frozen object. `sources` has those of the course's sources."""
 
-import dataclasses
 import hashlib
 import json
 import math
-import operator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -13,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mnistlib.augment import Augmentation
-from mnistlib.data import ImageDataset, Split, is_whole
+from mnistlib.checks import checked
+from mnistlib.data import ImageDataset, Split
 from mnistlib.lab.callbacks import EarlyStopping, WeightAverage, decay, softmax_cross_entropy
 from mnistlib.lab.checkpoint import Checkpoint, fingerprint
 from mnistlib.lab.networks import keras_initialisation
@@ -27,12 +26,16 @@ OPTIMIZERS = {
     "adamw": {"kind": torch.optim.AdamW},
     "sgd": {"kind": torch.optim.SGD, "momentum": 0.9},
 }
+SCHEDULES = {"one-cycle": one_cycle, "constant": constant}
 LOSSES = {"cross-entropy": F.cross_entropy, "softmax-cross-entropy": softmax_cross_entropy}
 CHOICES = {"optimizer": OPTIMIZERS, "loss": LOSSES, "initialisation": ("pytorch", "keras")}
-LIMITS = {"lr": math.inf, "schedule": 1, "label_smoothing": 1, "averaging": 1}  # of the others, exclusive
-SMALLEST = {"epochs": 1, "batch_size": 1, "patience": 1, "valid": 0, "split_seed": 0}  # of the whole numbers
+SMALLEST = {"epochs": 1, "batch_size": 1, "patience": 1, "valid": 0, "split_seed": 0}
+LIMITS = {"lr": math.inf, "schedule": 1, "averaging": 1, "label_smoothing": 1}  # numbers above 0 and below this
+
+EXCEPTIONS = {("schedule", "one-cycle"), ("schedule", "constant"), ("averaging", None), ("label_smoothing", 0)}
 
 
+@checked
 @dataclass(frozen=True)
 class Recipe:
     """How one network is trained on one dataset. Introduced in notebook 05.
@@ -43,7 +46,7 @@ class Recipe:
     averaging: the decay of a moving average of the weights, which is then what is measured; None for none.
     valid: how many training images are kept for validation; ``split_seed`` draws them, or the run's own seed if None.
 
-    Raises ValueError for a value that makes no sense.
+    Raises ValueError for a value that makes no sense, and TypeError for one of another type.
     """
 
     network: str
@@ -63,18 +66,19 @@ class Recipe:
     split_seed: int | None = 0
 
     def __post_init__(self):
+        for name, value in ((field.name, _plain(getattr(self, field.name))) for field in fields(self)):
+            if name in SMALLEST and value is not None and value < SMALLEST[name]:
+                raise ValueError(f"{name} must be at least {SMALLEST[name]}; got {value!r}.")
+            if name in CHOICES and value not in CHOICES[name]:
+                raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value!r}.")
+            if name in LIMITS:
+                if (name, value) not in EXCEPTIONS and (isinstance(value, str) or not 0 < value < LIMITS[name]):
+                    raise ValueError(f"{name} must be a number above 0 and below {LIMITS[name]}; got {value!r}.")
+                value = float(value) if isinstance(value, int) else value
+            object.__setattr__(self, name, value)
         find(self.network)
-        values = {name: _whole(name, getattr(self, name), least) for name, least in SMALLEST.items()}
-        values |= {name: _number(name, getattr(self, name), limit) for name, limit in LIMITS.items()}
-        values |= {"split_seed": None} if not values["valid"] else {}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # NumPy's numbers as Python's
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in list(known):
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
-        for name, kind in {"dataset": str, "augmentation": Augmentation | None}.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} must be of type {kind}; got {getattr(self, name)!r}.")
+        if not self.valid:
+            object.__setattr__(self, "split_seed", None)
         if self.patience and not self.valid:
             raise ValueError("patience needs validation images. Set valid, or leave patience out.")
         if self.label_smoothing and self.loss != "cross-entropy":
@@ -82,19 +86,14 @@ class Recipe:
 
     def to_dict(self) -> dict:
         """Return the recipe as plain values, as they are stored in a file of results."""
-        augmentation = self.augmentation and json.dumps(dataclasses.asdict(self.augmentation))
-        plain = {"augmentation": augmentation and json.loads(augmentation, parse_int=float)}
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | plain
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
-        """Return the recipe that `to_dict` described. Raises ValueError for other fields."""
-        if unknown := set(values) - {field.name for field in dataclasses.fields(cls)}:
-            raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}.")
-        augmentation = values.get("augmentation")
-        if isinstance(augmentation, dict):
-            pairs = {name: tuple(augmentation[name]) for name in ("scale", "brightness")}
-            values = values | {"augmentation": Augmentation(**augmentation | pairs)}
+        """Return the recipe that `to_dict` described. Raises ValueError or TypeError for anything else."""
+        if changes := values.get("augmentation"):
+            changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+            values = values | {"augmentation": Augmentation(**changes)}
         return cls(**values)
 
     def key(self, seed: int) -> str:
@@ -118,13 +117,12 @@ class Recipe:
 
     def settings(self) -> dict:
         """Return the recipe's settings for `fit`."""
-        schedules = {"one-cycle": partial(partial, one_cycle), "constant": partial(partial, constant)}
-        make = schedules.get(self.schedule, partial(decay, self.schedule))
-        loss = LOSSES[self.loss]
-        if self.label_smoothing:
-            loss = partial(loss, label_smoothing=self.label_smoothing)
-        own = {name: getattr(self, name) for name in ("epochs", "batch_size", "lr")}
-        return own | {"loss": loss, "optimizer": make(**OPTIMIZERS[self.optimizer])}
+        options, loss = OPTIMIZERS[self.optimizer], LOSSES[self.loss]
+        schedule = SCHEDULES.get(self.schedule)
+        settings = {name: getattr(self, name) for name in ("epochs", "batch_size", "lr")}
+        settings["loss"] = partial(loss, label_smoothing=self.label_smoothing) if self.label_smoothing else loss
+        settings["optimizer"] = partial(schedule, **options) if schedule else decay(self.schedule, **options)
+        return settings
 
     def train(self, seed: int, dataset: ImageDataset, checkpoint=None, progress=False) -> tuple[nn.Module, History]:
         """Train the network of this seed; return it with its history. ``checkpoint`` is the path for `Checkpoint`."""
@@ -136,19 +134,9 @@ class Recipe:
         return net, fit(net, train, valid, seed=seed, callbacks=callbacks, progress=progress, **self.settings())
 
 
-def _whole(name: str, value, smallest: int) -> int | None:
-    if value is None and name in ("patience", "split_seed"):
-        return None
-    if not is_whole(value) or value < smallest:
-        raise ValueError(f"{name} must be a whole number, at least {smallest}; got {value!r}.")
-    return operator.index(value)
-
-
-def _number(name: str, value, limit: float) -> float | str | None:
-    if (name, value) in (("averaging", None), ("schedule", "one-cycle"), ("schedule", "constant")):
-        return value
-    if isinstance(value, bool | str) or not hasattr(value, "__float__") or not 0 <= value < limit:
-        raise ValueError(f"{name} must be a number above 0 and below {limit}; got {value!r}.")
-    if value == 0 and name != "label_smoothing":
-        raise ValueError(f"{name} must be above 0; got {value!r}.")
-    return float(value)
+def _plain(value):
+    """Return a number of NumPy or torch as Python's, and an augmentation whose numbers are floats."""
+    if isinstance(value, Augmentation):
+        pairs = {name: tuple(float(number) for number in getattr(value, name)) for name in ("scale", "brightness")}
+        return replace(value, degrees=float(value.degrees), translate=float(value.translate), **pairs)
+    return value.item() if hasattr(value, "item") else value

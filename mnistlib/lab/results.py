@@ -27,18 +27,16 @@ def append(path, run: dict) -> None:
     Several processes may append at once. A line that a killed process left half written is removed, with a warning.
     Raises `DataError` when the file cannot be written.
     """
-    path = Path(path)
-    line = (json.dumps(run, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    path, line = Path(path), (json.dumps(run, ensure_ascii=False, allow_nan=False) + "\n").encode()
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=60), open(path, "a+b") as file:
             file.seek(0)
-            *_, rest = file.read().split(b"\n")
-            if rest and _is_whole(path, rest):
-                line = b"\n" + line
-            elif rest:
-                file.truncate(file.tell() - len(rest))
+            content = file.read()
+            whole = _without_torn_line(path, content)
+            if whole != content:
+                file.truncate(len(whole))
                 warnings.warn(f"{path}: a half-written line was removed from its end.", stacklevel=2)
-            file.write(line)
+            file.write(line if whole[-1:] in (b"", b"\n") else b"\n" + line)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, Timeout) as error:
@@ -50,13 +48,10 @@ def runs(path) -> list[dict]:
 
     Raises `DataError`, which names the file and the line, for anything else that is not a run.
     """
-    path = Path(path)
+    path, found = Path(path), {}
     if not path.is_file():
         raise DataError(f"{path} is not a file of results. Give the path of a file that a sweep wrote.")
-    *lines, rest = path.read_bytes().split(b"\n")
-    lines += [rest] if rest and _is_whole(path, rest) else []
-    found = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_without_torn_line(path, path.read_bytes()).splitlines(), start=1):
         try:
             run = json.loads(line)
             kinds = [type(run[name]) for name in ("key", "recipe", "seed")]
@@ -67,6 +62,18 @@ def runs(path) -> list[dict]:
             raise DataError(f"{what} Correct or delete that line, or use another file.") from None
         found.setdefault(run["key"], run)
     return list(found.values())
+
+
+def _without_torn_line(path: Path, content: bytes) -> bytes:
+    """Leave out a last line that a killed process left half written. Raises `DataError` when it is anything else."""
+    whole, _, rest = content.rpartition(b"\n")
+    try:
+        json.loads(rest or b"{}")
+        return content
+    except (ValueError, RecursionError):
+        if not (rest.startswith(BEGINNING) or BEGINNING.startswith(rest)):
+            raise DataError(f"{path} is not a file of results. Move it away, or use another path.") from None
+        return whole and whole + b"\n"
 
 
 def read(file="networks") -> pd.DataFrame:
@@ -88,12 +95,10 @@ def frame(runs: list[dict]) -> pd.DataFrame:
     rows = []
     for run in runs:
         history = {name: values for name, values in run.get("history", {}).items() if values}
-        rows.append({"epochs_run": max(map(len, history.values()), default=run["recipe"].get("epochs"))})
-        if "seconds" in history:
-            rows[-1]["epoch_seconds"] = min(history["seconds"])
-        if "valid_accuracy" in history:
-            rows[-1]["valid_accuracy"] = history["valid_accuracy"][-1]
-        rows[-1] |= run["recipe"] | {name: value for name, value in run.items() if name != "recipe"}
+        row = {"epochs_run": max(map(len, history.values()), default=run["recipe"].get("epochs"))}
+        row |= {"epoch_seconds": min(history["seconds"])} if "seconds" in history else {}
+        row |= {"valid_accuracy": history["valid_accuracy"][-1]} if "valid_accuracy" in history else {}
+        rows.append(row | run["recipe"] | {name: value for name, value in run.items() if name != "recipe"})
     return pd.DataFrame(rows)
 
 
@@ -104,8 +109,7 @@ def predictions(run, labels: torch.Tensor) -> torch.Tensor:
     fit together. Introduced in notebook 05.
     """
     predicted = labels.clone()
-    for error in run["errors"].split():
-        image, prediction = map(int, error.split(":"))
+    for image, prediction in (map(int, error.split(":")) for error in run["errors"].split()):
         if not 0 <= image < len(labels):
             raise ValueError(f"the run has a prediction for image {image}, but there are {len(labels):,} labels.")
         predicted[image] = prediction
@@ -117,16 +121,13 @@ def confusion(runs: pd.DataFrame, labels: torch.Tensor | None = None) -> pd.Data
 
     ``labels``, int64 ``[N]``, are those of the test images; unless given, they are loaded. Notebook 05.
     """
-    name, total = runs.dataset.iloc[0], 0
+    name = runs.dataset.iloc[0]
     classes = CLASSES.get(name, range(10))
-    for _, run in runs.iterrows():
-        if isinstance(run.get("confusion"), list):  # of the first version, which stored no predictions
-            total = total + np.array(run["confusion"])
-        else:
-            labels = load(name).test.labels if labels is None else labels
-            total = total + confusion_table(labels, predictions(run, labels), classes).to_numpy()
-    axes = {"index": pd.Index(classes, name="true"), "columns": pd.Index(classes, name="predicted")}
-    return pd.DataFrame(total, **axes)
+    if "confusion" in runs and runs.confusion.notna().all():  # of the first version, which stored no predictions
+        axes = {"index": pd.Index(classes, name="true"), "columns": pd.Index(classes, name="predicted")}
+        return pd.DataFrame(np.sum(list(runs.confusion), axis=0), **axes)
+    labels = load(name).test.labels if labels is None else labels
+    return sum(confusion_table(labels, predictions(run, labels), classes) for _, run in runs.iterrows())
 
 
 def table(runs: pd.DataFrame, by: str = "network", part: str = "test") -> pd.DataFrame:
@@ -137,34 +138,21 @@ def table(runs: pd.DataFrame, by: str = "network", part: str = "test") -> pd.Dat
     ``epoch_seconds`` (minimum). For networks also ``title``, ``parameters`` and ``mult-adds``. NaN stands for what is
     not known.
     """
-    rows = {}
-    for name, group in runs.groupby(by, sort=False):
-        accuracies, first = 100 * group[f"{part}_accuracy"].dropna(), group.iloc[0]
-        rows[name] = {}
-        if by == "network":
-            network = NETWORKS[name]
-            total = layer_table(network.build(0), network.input_shape).loc["total", ["parameters", "mult-adds"]]
-            rows[name] = {"title": network.title, **total.astype(int)}
-        rows[name] |= {
-            "seeds": len(accuracies),
-            "mean": accuracies.mean(),
-            "sd": accuracies.std(),
-            "confidence_interval": confidence_interval(accuracies)[1] if len(accuracies) > 1 else None,
-            "published": published_accuracy(first.network, first.dataset, part),
-            "epochs": group.epochs_run.mean(),
-            "epoch_seconds": group.epoch_seconds.min() if "epoch_seconds" in group else None,
-        }
-    order = {"network": NETWORKS, "dataset": CLASSES}.get(by, rows)
-    table = pd.DataFrame.from_dict({name: rows[name] for name in order if name in rows}, orient="index")
-    return table.rename_axis(by).astype({"published": float})
+    groups = runs.assign(accuracy=100 * runs[f"{part}_accuracy"]).groupby(by, sort=False)
+    table = groups.accuracy.agg(seeds="count", mean="mean", sd="std", confidence_interval=_half_width)
+    firsts = groups[["network", "dataset"]].first().to_numpy()
+    table["published"] = [published_accuracy(network, dataset, part) for network, dataset in firsts]
+    table["epochs"] = groups.epochs_run.mean()
+    table["epoch_seconds"] = groups.epoch_seconds.min() if "epoch_seconds" in runs else None
+    if by == "network":
+        networks = [NETWORKS[key] for key in table.index]
+        totals = [layer_table(network.build(0), network.input_shape).loc["total"] for network in networks]
+        table.insert(0, "title", [network.title for network in networks])
+        for place, column in enumerate(["parameters", "mult-adds"], start=1):
+            table.insert(place, column, [int(total[column]) for total in totals])
+    order = {"network": NETWORKS, "dataset": CLASSES}.get(by, table.index)
+    return table.loc[[name for name in order if name in table.index]].astype({"published": float})
 
 
-def _is_whole(path: Path, rest: bytes) -> bool:
-    """Whether a last line without a newline is whole; `DataError` unless it is at least the beginning of a run."""
-    try:
-        json.loads(rest)
-        return True
-    except (ValueError, RecursionError):
-        if not (rest.startswith(BEGINNING) or BEGINNING.startswith(rest)):
-            raise DataError(f"{path} is not a file of results. Move it away, or use another path.") from None
-        return False
+def _half_width(accuracies: pd.Series) -> float:
+    return confidence_interval(accuracies.dropna())[1] if accuracies.count() > 1 else np.nan

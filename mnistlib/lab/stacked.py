@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -19,46 +18,35 @@ from mnistlib.train import History, check_settings, one_cycle, pick_device, reco
 
 
 def fit_stacked(
-    network: str | Callable[[int], nn.Module],
-    seeds: Iterable[int],
-    train: Split,
-    valid: Split | None = None,
-    *,
-    epochs: int = 5,
-    batch_size: int = 128,
-    lr: float = 0.01,
-    loss: Callable = F.cross_entropy,
-    optimizer: Callable = one_cycle,
+    network, seeds, train, valid=None, *, epochs=5, batch_size=128, lr=0.01, loss=F.cross_entropy, optimizer=one_cycle
 ) -> Ensemble:
     """Train one network per seed, as `fit_seeds` does, but with the weights of all networks stacked layer by layer.
 
-    Each seed has its own first weights, order of images and augmentation, so the results equal those of `fit_seeds` up
-    to rounding; only dropout draws other masks. On CUDA a step of all networks is one captured graph; on a CPU this is
-    slower than one network after the other. The optimizer must treat each weight by itself, as Adam does. ``seconds``
-    is the time of an epoch divided by the number of networks. Raises ValueError as `fit` does, and MemoryError.
+    The parameters are those of `fit_seeds` and `fit`. Each seed has its own first weights, order of images and
+    augmentation, so the results equal those of `fit_seeds` up to rounding; only dropout draws other masks. On CUDA a
+    step of all networks is one captured graph; on a CPU this is slower than one network after the other. The optimizer
+    must treat each weight by itself, as Adam does. ``seconds`` is the time of an epoch divided by the number of
+    networks. Raises ValueError as `fit` does, and MemoryError.
     """
     seeds = list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}.")
     nets = [(find(network).build if isinstance(network, str) else network)(seed) for seed in seeds]
-    for split in (train, valid):
-        if split is not None:
-            check_fits(nets[0], split)
+    for split in [train] if valid is None else [train, valid]:
+        check_fits(nets[0], split)
     check_settings(epochs=epochs, batch_size=batch_size, lr=lr, images=len(train))
     device, steps = pick_device(), math.ceil(len(train) / batch_size)
     histories, generators = [History() for _ in seeds], [torch.Generator().manual_seed(seed) for seed in seeds]
     try:
-        train = train.to(device)
-        nets = [net.to(device).train() for net in nets]
+        train, nets = train.to(device), [net.to(device).train() for net in nets]
         weights, buffers = stack_module_state(nets)
         optimizer, scheduler = optimizer(weights.values(), lr, epochs * steps, steps)
         step = _step_function(nets[0], weights, buffers, train, loss)
-        step = _Captured(step, device) if device.type == "cuda" else step
+        step = _captured(step, device) if device.type == "cuda" else step
         with torch.random.fork_rng():
             torch.manual_seed(seeds[0])  # dropout
             for _ in range(epochs):
-                start = time.perf_counter()
-                losses, correct = [], torch.zeros(len(seeds), dtype=torch.int64, device=device)
+                start, losses, correct = time.perf_counter(), [], 0
                 for inputs in _epoch(train, batch_size, generators):
                     batch_losses, batch_correct, gradients = step(*inputs)
                     for weight, gradient in zip(weights.values(), gradients, strict=True):
@@ -67,13 +55,11 @@ def fit_stacked(
                     if scheduler:
                         scheduler.step()
                     losses.append(batch_losses)
-                    correct += batch_correct
-                for i, net in enumerate(nets):
+                    correct = correct + batch_correct
+                counts = zip(torch.stack(losses, 1), correct.tolist(), strict=True)
+                for i, (net, history, of_net) in enumerate(zip(nets, histories, counts, strict=True)):
                     net.load_state_dict({name: weight[i] for name, weight in weights.items()}, strict=False)
-                for net, history, *counts in zip(
-                    nets, histories, torch.stack(losses, 1), correct.tolist(), strict=True
-                ):
-                    record_epoch(history, *counts, len(train), batch_size)
+                    record_epoch(history, *of_net, len(train), batch_size)
                     if valid is not None:
                         measured = evaluate(net, valid)
                         history.valid_loss.append(measured.loss)
@@ -114,7 +100,7 @@ def _epoch(train: Split, batch_size: int, generators: list[torch.Generator]):
     return zip(*(tensor.split(batch_size, dim=1) for tensor in tensors), strict=True)
 
 
-def _step_function(net: nn.Module, weights: dict, buffers: dict, train: Split, loss: Callable) -> Callable:
+def _step_function(net: nn.Module, weights: dict, buffers: dict, train: Split, loss):
     """Return the forward and backward pass of all networks, which gives losses, correct predictions and gradients."""
     base = copy.deepcopy(net)
 
@@ -134,30 +120,31 @@ def _step_function(net: nn.Module, weights: dict, buffers: dict, train: Split, l
     return step
 
 
-class _Captured:
-    """A step as CUDA graphs: each shape of its inputs is captured once, and then replayed by a single launch."""
+def _captured(step, device: torch.device):
+    """Return a step as CUDA graphs: each shape of its inputs is captured once, and then replayed by a single launch."""
+    graphs = {}
 
-    def __init__(self, step: Callable, device: torch.device):
-        self.step, self.device, self.graphs = step, device, {}
+    def capture(inputs):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # libraries choose their kernels in the first calls, which a graph cannot hold
+                step(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = step(*inputs)
+        return graph, inputs, outputs
 
-    def __call__(self, *inputs):
-        with torch.cuda.device(self.device), torch.random.fork_rng(enabled=inputs[0].shape not in self.graphs):
-            if inputs[0].shape not in self.graphs:  # its rehearsals draw dropout masks that a replay must not miss
-                self.graphs[inputs[0].shape] = self._capture([tensor.clone() for tensor in inputs])
-        graph, own_inputs, (losses, correct, gradients) = self.graphs[inputs[0].shape]
+    def replay(*inputs):
+        shape = inputs[0].shape
+        with torch.cuda.device(device), torch.random.fork_rng(enabled=shape not in graphs):
+            if shape not in graphs:  # its rehearsals draw dropout masks that a replay must not miss
+                graphs[shape] = capture([tensor.clone() for tensor in inputs])
+        graph, own_inputs, (losses, correct, gradients) = graphs[shape]
         for own, new in zip(own_inputs, inputs, strict=True):
             own.copy_(new)
         graph.replay()
         return losses.clone(), correct, gradients  # the next replay overwrites them
 
-    def _capture(self, inputs):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # libraries choose their kernels in the first calls, which a graph cannot hold
-                self.step(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = self.step(*inputs)
-        return graph, inputs, outputs
+    return replay

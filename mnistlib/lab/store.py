@@ -5,17 +5,8 @@ from pathlib import Path
 
 import torch
 
-from mnistlib.data import (
-    CLASSES,
-    PACKAGE_DATA,
-    ImageDataset,
-    Split,
-    data_folder,
-    find_files,
-    load,
-    official_files,
-    read_idx,
-)
+from mnistlib import data
+from mnistlib.data import ImageDataset, Split, data_folder, load
 from mnistlib.files import DataError, atomic_write
 
 QMNIST_COLUMNS = ("class", "NIST HSF series", "NIST writer id", "digit index of this writer", "NIST class code")
@@ -29,7 +20,7 @@ def fetch(name: str = "MNIST") -> Path:
     the errors of `load`. Introduced in notebook 01.
     """
     load(name)  # downloads what is missing
-    for path, content in find_files(name, official_files(name))[0]:
+    for path, content in data.find_files(name, data.official_files(name))[0]:
         # Unpacked here, because torchvision unpacks in place: another process could read half a file.
         target, content = data_folder() / name / "raw" / path.stem, gzip.decompress(content)
         if not target.is_file() or target.read_bytes() != content:
@@ -45,9 +36,7 @@ def sample(name: str = "FashionMNIST") -> ImageDataset:
         return ImageDataset(name, mnist.train.take(2000), mnist.test.take(1000))
     if name != "FashionMNIST":
         raise ValueError(f"MNIST and FashionMNIST have a sample; got {name!r}. See kmnist_test and qmnist_labels too.")
-    images, labels, test_images, test_labels = (_shipped(name, "sample", file) for file, _ in official_files(name))
-    train, test = ((images, labels), (test_images, test_labels))
-    return ImageDataset(name, *(Split(i[:, None], y.long(), CLASSES[name]) for i, y in (train, test)))
+    return data.dataset(name, _shipped(name, "sample", [file for file, _ in data.official_files(name)]))
 
 
 def kmnist_test() -> Split:
@@ -55,8 +44,8 @@ def kmnist_test() -> Split:
 
     A network that was trained on some of them must not be compared with published results on KMNIST.
     """
-    images, labels = (_shipped("KMNIST", "raw", file) for file, _ in official_files("KMNIST")[2:])
-    return Split(images[:, None], labels.long(), CLASSES["KMNIST"])
+    test = _shipped("KMNIST", "raw", [file for file, _ in data.official_files("KMNIST")[2:]])
+    return data.dataset("KMNIST", [*test, *test]).test
 
 
 def qmnist_labels(part: str = "train") -> torch.Tensor:
@@ -66,12 +55,12 @@ def qmnist_labels(part: str = "train") -> torch.Tensor:
     """
     if part not in ("train", "test"):
         raise ValueError(f"part must be 'train' or 'test'; got {part!r}.")
-    return _shipped("QMNIST", "raw", f"qmnist-{part}-labels-idx2-int.gz").long()
+    ((path, content),) = _shipped("QMNIST", "raw", [f"qmnist-{part}-labels-idx2-int.gz"])
+    return data.read_idx(content, path).long()
 
 
-def _shipped(name: str, folder: str, filename: str) -> torch.Tensor:
-    path = PACKAGE_DATA / name / folder / filename
+def _shipped(name: str, folder: str, files: list[str]) -> list[tuple[Path, bytes]]:
     try:
-        return read_idx(path.read_bytes(), path)
+        return [(path, path.read_bytes()) for path in (data.PACKAGE_DATA / name / folder / file for file in files)]
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}. It is part of mnistlib; install it again.") from None
+        raise DataError(f"a file of mnistlib cannot be read ({error}). Install mnistlib again.") from None

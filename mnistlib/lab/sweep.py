@@ -1,42 +1,43 @@
 """One engine for all experiments: recipes × seeds, here, in several processes, or on a Dask cluster. Notebook 05."""
 
+import asyncio
+import copy
 import itertools
 import os
 import platform
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import pandas as pd
 import torch
-import torchvision
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
-from mnistlib.data import ImageDataset, is_whole, load
+from mnistlib.checks import is_whole
+from mnistlib.data import ImageDataset, load
 from mnistlib.evaluation import check_fits, evaluate
 from mnistlib.files import DataError
 from mnistlib.lab.checkpoint import Checkpoint
-from mnistlib.lab.cluster import run_on_cluster
 from mnistlib.lab.recipes import Recipe
 from mnistlib.lab.results import append, frame, runs
 from mnistlib.lab.stacked import fit_stacked
 from mnistlib.lab.targets import check_target
 from mnistlib.train import check_settings, pick_device
 
+TIMEOUT = 30  # seconds for a cluster to answer, and to have a worker
+_one_at_a_time = threading.Lock()
+
 
 def sweep(
-    recipes: Recipe | Iterable[Recipe],
-    seeds: Iterable[int] = range(10),
-    out=None,
-    *,
-    workers: int = 1,
-    scheduler: str | None = None,
-    datasets: dict[str, ImageDataset] | None = None,
-    progress: bool = True,
-    command: str = "mnistlib.lab.sweep",
+    recipes, seeds=range(10), out=None, *, workers=1, scheduler=None, datasets=None, progress=True, command=__name__
 ) -> pd.DataFrame:
     """Train each recipe with each seed, measure it on the test images, and return one row per run, as `results.read`.
 
@@ -57,8 +58,7 @@ def sweep(
         got = f"{len(recipes)} recipes, seeds {seeds} and workers={workers!r}"
         raise ValueError(f"give recipes, seeds that are whole numbers from 0, and at least one worker; got {got}.")
     keys = {recipe.key(seed): (recipe, int(seed)) for recipe, seed in itertools.product(recipes, seeds)}
-    found = runs(out) if out is not None and check_target(out).exists() else []
-    done = {run["key"]: run for run in found}
+    done = {run["key"]: run for run in (runs(out) if out is not None and check_target(out).exists() else [])}
     jobs = {key: job for key, job in keys.items() if key not in done}
     datasets, skipped = _loaded([recipe for recipe, _ in jobs.values()], datasets or {})
     jobs = {key: job for key, job in jobs.items() if job[0].dataset not in skipped}
@@ -68,18 +68,18 @@ def sweep(
         checkpoint = folder / f"{next(iter(its_runs))}.pt" if folder and len(its_runs) == 1 else None
         tasks.append((recipe, its_runs, datasets[recipe.dataset], checkpoint))
     with tqdm(total=len(jobs), desc="sweep", unit="run", disable=not progress) as bar:
-        for measured in _completed(tasks, workers, scheduler):
-            for run in measured:
-                run["command"] = command
-                if out is not None:
-                    append(out, run)
-                if folder:
-                    Checkpoint(folder / f"{run['key']}.pt").remove()
-                done[run["key"]] = run
-                bar.set_postfix_str(f"{run['recipe']['network']}: {run['test_accuracy']:.2%}")
-                bar.update()
-    if folder and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+        for run in itertools.chain.from_iterable(_completed(tasks, workers, scheduler)):
+            run["command"] = command
+            if out is not None:
+                append(out, run)
+            if folder:
+                Checkpoint(folder / f"{run['key']}.pt").remove()
+            done[run["key"]] = run
+            bar.set_postfix_str(f"{run['recipe']['network']}: {run['test_accuracy']:.2%}")
+            bar.update()
+    with suppress(OSError):  # others may have files there
+        if folder:
+            folder.rmdir()
     for name, reason in skipped.items():
         print(f"{name} was skipped: {reason}", file=sys.stderr)
     rows = frame([done[key] for key in keys if key in done])
@@ -98,7 +98,7 @@ def train_and_measure(recipe, runs: dict[str, int], dataset, checkpoint=None, th
         ensemble = fit_stacked(recipe.build, runs.values(), train, valid, **recipe.settings())
         trained = zip(ensemble.nets, ensemble.histories, strict=True)
     device, measured = pick_device(), []
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")}
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     machine["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     for (key, seed), (net, history) in zip(runs.items(), trained, strict=True):
@@ -117,19 +117,18 @@ def train_and_measure(recipe, runs: dict[str, int], dataset, checkpoint=None, th
 def _loaded(recipes: list[Recipe], given: dict[str, ImageDataset]) -> tuple[dict[str, ImageDataset], dict[str, str]]:
     """Return the datasets that can be had, and why the others cannot; ValueError unless they fit the recipes."""
     datasets, skipped = dict(given), {}
-    for recipe in dict.fromkeys(recipes):
-        name = recipe.dataset
+    for name in dict.fromkeys(recipe.dataset for recipe in recipes):
         try:
-            datasets |= {} if name in datasets or name in skipped else {name: load(name)}
+            datasets[name] = datasets.get(name) or load(name)
         except DataError as error:
             skipped[name] = str(error)
-        if name in skipped:
-            continue
-        dataset, images = datasets[name], len(datasets[name].train) - recipe.valid
-        if images < 1:
+    for recipe in (recipe for recipe in dict.fromkeys(recipes) if recipe.dataset not in skipped):
+        dataset = datasets[recipe.dataset]
+        if len(dataset.train) <= recipe.valid:
             raise ValueError(f"{dataset} has too few images to keep {recipe.valid:,} of them for validation.")
-        check_settings(epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr, images=images)
-        check_fits(recipe.build(0), recipe.splits(dataset, 0)[2].take(1))
+        train, _, test = recipe.splits(dataset, 0)
+        check_settings(epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr, images=len(train))
+        check_fits(recipe.build(0), test.take(1))
     return datasets, skipped
 
 
@@ -145,14 +144,48 @@ def _grouped(jobs: dict[str, tuple[Recipe, int]], stacked: bool) -> list[tuple[R
 def _completed(tasks: list[tuple], workers: int, scheduler: str | None) -> Iterator[list[dict]]:
     """Run `train_and_measure` on each task, and yield its result as soon as it is there."""
     if scheduler:
-        yield from run_on_cluster(train_and_measure, tasks, scheduler)
-    elif workers == 1:
-        yield from itertools.starmap(train_and_measure, tasks)
-    else:
-        threads = max(1, torch.get_num_threads() // workers)
-        pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
+        yield from _on_cluster(tasks, scheduler)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
+    try:
+        yield from pool(joblib.delayed(train_and_measure)(*task, threads) for task in tasks)
+    except TerminatedWorkerError:
+        what = "a worker process was killed, perhaps because memory ran out."
+        raise MemoryError(f"{what} Finished runs are kept: run the command again, with fewer workers.") from None
+
+
+def _on_cluster(tasks: list[tuple], scheduler: str) -> Iterator[list[dict]]:
+    """Run `train_and_measure` on each task in an existing Dask cluster, and yield its result as soon as it is there."""
+    try:
+        import distributed
+    except ImportError:
+        raise ValueError("a scheduler needs the package distributed: pip install -e '.[cluster]'") from None
+
+    async def answers():  # without this, Client would wait forever for a program that is silent
+        await (await asyncio.wait_for(distributed.comm.connect(scheduler), TIMEOUT)).close()
+
+    with ExitStack() as stack, warnings.catch_warnings(action="ignore"):  # that the images are large
         try:
-            yield from pool(joblib.delayed(train_and_measure)(*task, threads) for task in tasks)
-        except TerminatedWorkerError:
-            what = "a worker process was killed, perhaps because memory ran out."
-            raise MemoryError(f"{what} Finished runs are kept: run the command again, with fewer workers.") from None
+            distributed.utils.LoopRunner().run_sync(answers)
+            client = stack.enter_context(distributed.Client(scheduler, timeout=TIMEOUT, set_as_default=False))
+            client.wait_for_workers(1, timeout=TIMEOUT)
+        except (OSError, ValueError) as error:
+            why = f"no Dask cluster answers at {scheduler!r} ({error}). Start one, or leave it out."
+            raise ValueError(why) from None
+        # The images are the result of a task: when the worker that holds them dies, Dask repeats that task.
+        images = {task[2].name: task[2] for task in tasks}
+        images = {name: client.submit(copy.copy, dataset, pure=False) for name, dataset in images.items()}
+        futures = [client.submit(_alone, *task[:2], images[task[2].name], pure=False) for task in tasks]
+        try:
+            for future in distributed.as_completed(futures, loop=client.loop):
+                yield future.result()
+        except (CancelledError, distributed.scheduler.KilledWorker) as error:
+            what = f"the Dask cluster at {scheduler!r} was lost ({type(error).__name__})."
+            raise ValueError(f"{what} Finished runs are kept: run the command again.") from None
+
+
+def _alone(*task) -> list[dict]:
+    """One task at a time in a worker: its threads share PyTorch's random numbers, and two tasks would mix theirs."""
+    with _one_at_a_time:
+        return train_and_measure(*task)

@@ -1,7 +1,6 @@
 """Check the end at the beginning: can a file be written where a long computation will put its result?"""
 
 import os
-import stat
 from pathlib import Path
 
 from mnistlib.files import DataError, check_writable
@@ -9,21 +8,18 @@ from mnistlib.files import DataError, check_writable
 
 def check_target(path) -> Path:
     """Return ``path`` as a Path, and raise `DataError` unless a file could be written there now."""
-    path = Path(path)
-    if not path.name:
-        raise DataError(f"{str(path)!r} does not name a file. Give the path of a file to write.")
+    path, why = Path(path), None
     try:
-        mode = os.stat(path).st_mode
+        os.stat(path)  # raises for a name that is too long, or contains a null character
+        if not path.is_file():
+            why = "it is a folder" if path.is_dir() else "it is not a regular file"
+        elif not os.access(path, os.W_OK):
+            why = "it is write-protected"
     except FileNotFoundError:
-        mode = stat.S_IFREG
-    except (OSError, ValueError) as error:  # a name that is too long, or contains a null character
-        raise DataError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}. Give another path."
-        ) from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise DataError(f"cannot write {path}: it is {kind}. Give the path of a file.")
-    if os.path.lexists(path) and not os.access(path, os.W_OK):
-        raise DataError(f"cannot write {path}: it is write-protected. Change its permissions, or give another path.")
+        pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+    if why:
+        raise DataError(f"cannot write {path}: {why}. Give the path of a file that can be written.")
     check_writable(path.parent)
     return path

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mnistlib.checks import PATH, checked
 from mnistlib.files import DataError, atomic_write
 from mnistlib.networks import build
 from mnistlib.weights import load_weights
@@ -15,7 +16,8 @@ KEYS = ("lenet5", "lenet5-padded")  # the networks that the page runs
 LARGEST = 1_000_000  # bytes; a LeNet-5 has about 248,000
 
 
-def export_web(weights_path, out=None) -> Path:
+@checked
+def export_web(weights_path: PATH, out: PATH | None = None) -> Path:
     """Turn a file that `save_weights` wrote into one that the live page opens, and return its path. Notebook 09.
 
     ``out`` is by default the same name with the ending ``.safetensors``. Raises ValueError when the network is not a
@@ -42,7 +44,8 @@ def web_bytes(net: nn.Module) -> bytes:
     return len(text).to_bytes(8, "little") + text + b"".join(tensor.numpy().tobytes() for tensor in state.values())
 
 
-def load_web(path) -> nn.Module:
+@checked
+def load_web(path: PATH) -> nn.Module:
     """Return the network in a file that the live page saved, in evaluation mode. Notebook 09.
 
     Raises `DataError` when the file is missing or damaged, or does not hold the finite weights of a LeNet-5.

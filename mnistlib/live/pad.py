@@ -11,6 +11,7 @@ import traitlets
 from PIL import Image
 from torch import nn
 
+from mnistlib.checks import checked
 from mnistlib.data import Split, load
 from mnistlib.live.bundle import HERE, bundle
 from mnistlib.live.export import web_bytes
@@ -27,6 +28,7 @@ SIDE = 280  # pixels of a drawing: ten for each of MNIST's
 PLACES = np.arange(SIDE) + 0.5  # the middles of the pixels
 
 
+@checked
 def ink(strokes: list, width: float = 0.08) -> np.ndarray:
     """Return strokes of a round pen as a picture: uint8 ``[280, 280]``, 0 is paper and 255 is ink. Notebook 09.
 
@@ -128,6 +130,7 @@ class DrawingPad(AnyWidget):
     strokes = traitlets.List().tag(sync=True)
     width = traitlets.Float(0.08).tag(sync=True)
 
+    @checked
     def __init__(self, net: nn.Module | None = None, **traits):
         self.net = pretrained("lenet5") if net is None else net
         super().__init__(_weights=web_bytes(self.net), **traits)
@@ -159,6 +162,7 @@ class UnitExplorer(AnyWidget):
     layer = traitlets.Unicode("conv1").tag(sync=True)
     map, row, column = (traitlets.Int(number).tag(sync=True) for number in (3, 14, 17))
 
+    @checked
     def __init__(self, net: nn.Module | None = None, image: torch.Tensor | None = None, **traits):
         image = load("MNIST").test.images[0] if image is None else image
         if image.dtype != torch.uint8 or image.shape != (1, 28, 28):

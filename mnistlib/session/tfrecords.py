@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from mnistlib.checks import PATH, checked
 from mnistlib.data import Split, load
 from mnistlib.files import DataError, atomic_write
 
@@ -42,7 +43,8 @@ def path_of(folder, part: str) -> Path:
     return Path(folder) / part / f"mnist_{part}.tfrecords"
 
 
-def write(split: Split, path, progress: bool = True) -> None:
+@checked
+def write(split: Split, path: PATH, progress: bool = True) -> None:
     """Write one record for each image: ``height``, ``width``, ``depth`` (int64), ``label`` and ``image_raw`` (bytes).
 
     ``label`` is the one-hot label as ten little-endian int64, ``image_raw`` the pixels, uint8, row by row. Raises
@@ -62,7 +64,8 @@ def write(split: Split, path, progress: bool = True) -> None:
             file.write(length + checksum(length) + record + checksum(record))
 
 
-def read(path, batch_size: int = 50, count: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+@checked
+def read(path: PATH, batch_size: int = 50, count: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield batches of images, uint8 ``[B, 1, H, W]``, and labels, int64 ``[B]``, in the order of the file.
 
     The file is never in memory as a whole. ``count`` is the number of records expected, because a checksum cannot show
