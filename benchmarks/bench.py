@@ -34,7 +34,7 @@ import numpy
 import torch
 import torchvision
 
-from mnistlib.files import DataError, atomic_write
+from mnistlib.base.files import DataError, atomic_write
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "benchmarks.json"
 PARTS = {"race": bench_race, "floor": bench_floor, "seeds": bench_seeds, "course": bench_course, "growth": bench_growth}

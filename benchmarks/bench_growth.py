@@ -17,8 +17,8 @@ import torchvision
 
 import mnistlib
 from mnistlib import lab  # noqa: F401, its networks too
+from mnistlib.base.files import atomic_write
 from mnistlib.data import Split
-from mnistlib.files import atomic_write
 
 SIZES = {10_000: 5, 60_000: 5, 280_000: 1, 1_120_000: 1}  # images, and how often each thing is done
 QUICK = {1000: 2, 3000: 1}

@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 
 import mnistlib
+from mnistlib.base.files import atomic_write
 from mnistlib.data import Split
-from mnistlib.files import atomic_write
 from mnistlib.lab import Checkpoint
 from mnistlib.lab.callbacks import EarlyStopping, WeightAverage
 from mnistlib.train import constant, one_cycle

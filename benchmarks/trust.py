@@ -37,8 +37,8 @@ from torch import nn
 
 import mnistlib
 from mnistlib import lab
+from mnistlib.base.files import atomic_write
 from mnistlib.data import Split, read_idx
-from mnistlib.files import atomic_write
 from mnistlib.lab import results
 from mnistlib.live import export, pad
 from mnistlib.session import reports, tfrecords

@@ -10,7 +10,7 @@ _MODULE_OF = {
     "load": "data",
     "Split": "data",
     "ImageDataset": "data",
-    "DataError": "files",
+    "DataError": "base.files",
     "NETWORKS": "networks",
     "build": "networks",
     "layer_table": "layers",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 
 
 @checked

@@ -162,7 +162,7 @@ def recipes_called(name: str, networks, datasets, epochs: int | None) -> list:
 
 def run_tfrecords(out="mnist_tf"):
     """Write MNIST's 70,000 digits as TFRecords."""
-    from mnistlib.files import check_writable
+    from mnistlib.base.files import check_writable
     from mnistlib.session import tfrecords
 
     check_writable(out)

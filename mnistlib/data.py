@@ -21,8 +21,8 @@ import torch
 from torch.nn import functional as F
 
 from mnistlib.augment import Augmentation
-from mnistlib.checks import checked, is_whole
-from mnistlib.files import DataError, data_folder
+from mnistlib.base.checks import checked, is_whole
+from mnistlib.base.files import DataError, data_folder
 
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

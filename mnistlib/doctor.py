@@ -129,7 +129,7 @@ def cores() -> str:
 
 
 def data_folder() -> str:
-    from mnistlib import files
+    from mnistlib.base import files
 
     folder = files.data_folder()
     files.check_writable(folder)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.data import Split
 from mnistlib.networks import channels_last, evaluating
 

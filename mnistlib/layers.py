@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.networks import evaluating
 
 CONVOLUTION = nn.Conv1d | nn.Conv2d | nn.Conv3d

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 
 
 def lenet5() -> nn.Sequential:

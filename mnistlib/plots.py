@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mnistlib.files import atomic_write
+from mnistlib.base.files import atomic_write
 
 BLUE, ORANGE, GREEN, RED, PINK = "#0072B2", "#E69F00", "#007A5A", "#C43E00", "#CC79A7"
 STYLE = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from tqdm.auto import tqdm
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.data import Split
 from mnistlib.evaluation import Evaluation, evaluate
 from mnistlib.networks import find

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from scipy.stats import binomtest, t
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 
 
 @checked

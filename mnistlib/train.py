@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.data import Split
 from mnistlib.evaluation import check_fits, evaluate
 from mnistlib.networks import channels_last

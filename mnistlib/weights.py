@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mnistlib.checks import PATH, checked
-from mnistlib.files import DataError, atomic_write
+from mnistlib.base.checks import PATH, checked
+from mnistlib.base.files import DataError, atomic_write
 from mnistlib.networks import NETWORKS, find
 
 SHIPPED = Path(__file__).parent / "pretrained"

@@ -20,8 +20,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from mnistlib import data
 from mnistlib.augment import Augmentation
+from mnistlib.base.files import DataError
 from mnistlib.data import DIGITS, Split, load
-from mnistlib.files import DataError
 
 SHA256 = {  # of the uncompressed files of MNIST
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -276,5 +276,5 @@ def test_batches_are_the_images_in_0_to_1_in_their_order_or_in_a_new_one_at_each
     plain.zero_()
     assert torch.equal(split.images, before)
     for wrong in (0, -1, 26, 5.0, True, "x", None, torch.tensor([5])):
-        with pytest.raises((ValueError, TypeError), match="size must be (1 to 25, the number of images|a whole number)"):
+        with pytest.raises((ValueError, TypeError), match=r"size must be (1 to 25, the|a whole) number"):
             next(split.batches(wrong))

@@ -15,9 +15,9 @@ from torch import nn
 
 import mnistlib.lab  # noqa: F401 — registers its networks
 from mnistlib import networks, weights
+from mnistlib.base.files import DataError
 from mnistlib.data import DIGITS
 from mnistlib.evaluation import Evaluation, evaluate
-from mnistlib.files import DataError
 from mnistlib.stats import confidence_interval, holm, mcnemar
 from mnistlib.weights import load_weights, pretrained, save_weights
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mnistlib
-from mnistlib.files import DataError
+from mnistlib.base.files import DataError
 from mnistlib.live import bundle, export, pad
 
 ONE = [[(0.55, 0.15), (0.5, 0.5), (0.45, 0.85)]]

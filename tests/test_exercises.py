@@ -136,9 +136,6 @@ VALUE = rf"`[^`]+`|{NUMBER}(?: and {NUMBER})?|[\[(].*?[\])]+(?=[.:]|, [a-z])"
 EXAMPLE = re.compile(rf"`(\w+\([^`]*\))`[^`.]*?\sgives\s(≈ ?)?({VALUE})(, rounded)?")
 WITH_A_VALUE = re.compile(r"gives\s[≈`\d\[(]")
 PROSE = {  # notebook: (what its task says, an expression, its value)
-    "08_session_report": [
-        ("with 8 for 5 it gives `(0.75, 1.0)`", "precision_and_recall(true, said, 8)", "(0.75, 1.0)")
-    ],
     "09_draw_your_own": [
         ("row 2, column 3 has ink, `center_of_mass` gives `(2.0, 3.0)`", "center_of_mass(one)", "(2.0, 3.0)"),
         ("a third of that ink is added, it gives `(1.5, 2.25)`", "center_of_mass(two)", "(1.5, 2.25)"),
@@ -236,11 +233,41 @@ def both(c):
     return lambda pair: c[pair[0]][pair[1]] + c[pair[1]][pair[0]]
 
 
+def answered_by(rows, labels, threshold, read):
+    given = [(read(row), label) for row, label in zip(rows, labels, strict=True) if max(row) >= threshold]
+    return len(given), sum(guess != label for guess, label in given)
+
+
+def sliced(images, right, down):
+    moved = torch.zeros_like(images)
+    moved[..., down:, right:] = images[..., :-down, :-right]
+    return moved
+
+
+class Identity(nn.Sequential):
+    def forward(self, x):
+        return x
+
+
+class WithoutFirst(nn.Sequential):
+    def forward(self, x):
+        return nn.Sequential(*[*self][1:])(x)
+
+
+def lenet5(out=6, dilation=1, kind=nn.Sequential):
+    layers = [nn.Conv2d(1, out, 5, dilation=dilation), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+    layers += [nn.MaxPool2d(2), nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten(), nn.Linear(120, 84), nn.ReLU()]
+    return kind(*layers, nn.Linear(84, 10))
+
+
 CONV = nn.Conv2d(1, 4, 5)
 WRONG = [  # an exercise, a wrong answer, and words that the check must say about it
     ("answered", lambda rows, labels, threshold: sum(max(row) >= threshold for row in rows), "it must be a tuple"),
     ("answered", lambda rows, labels, threshold: (len(rows), 2), "threshold=0.7): expected ("),
+    ("answered", lambda rows, y, t: answered_by(rows, y, t, lambda row: int(row[0] <= row[1])), "got (5, 3)"),
+    ("answered", lambda rows, y, t: answered_by(rows, y, t, lambda row: row.index(max(row)))[::-1], "Exchange the two"),
     ("shift_images", lambda images, right, down: images, "numbers differ"),
+    ("shift_images", sliced, "A slice such as [:-0] is empty"),
     ("shift_images", lambda images, right, down: images.float(), "got float32 tensor [2, 1, 4, 5]"),
     (
         "convolve",
@@ -248,33 +275,53 @@ WRONG = [  # an exercise, a wrong answer, and words that the check must say abou
         "expected float32 tensor",
     ),
     ("convolve", lambda image, kernel: image @ kernel, "stopped with RuntimeError"),
+    (
+        "convolve",
+        lambda x, w: F.conv2d(x[None, None], w[None, None])[0, 0],
+        "PyTorch's convolution: expected 'not used'",
+    ),
     ("my_lenet5", network(CONV), "the number of layers: expected 12, got 1"),
+    ("my_lenet5", lambda: lenet5(out=8), "layer 1: out_channels: expected 6, got 8"),
+    ("my_lenet5", lambda: lenet5(dilation=2), "layer 1: dilation: expected 1, got 2"),
+    ("my_lenet5", lambda: lenet5(kind=Identity), "32 × 32: expected [1, 10], got [1, 1, 32, 32]"),
+    ("my_lenet5", lambda: [*lenet5()], "the result: expected 'a network', got 'a list'"),
     ("my_lenet5", nn.Sequential(CONV), "got 'a network, not a function that returns one'"),
     ("mirrored", lambda images: images.transpose(2, 3), "got uint8 tensor [2, 1, 3, 2]"),
     ("mirrored", lambda images: images.flip(3) / 255, "got float32 tensor [2, 1, 2, 3]"),
     ("mirrored", lambda images: images.numpy()[..., ::-1], "of type ndarray; it must be a tensor"),
-    ("nearest_mean", lambda image, means: (image - means).square().sum((1, 2)).min(), "expected 4, got 78400.0"),
-    ("nearest_mean", lambda image, means: (image - means).square().argmin(), "expected 4, got 3136"),
+    ("nearest_mean", lambda image, means: (image - means).square().sum((1, 2)).min(), "expected 6, got "),
+    ("nearest_mean", lambda image, means: (image - means).square().argmin(), "expected 6, got "),
+    ("nearest_mean", lambda image, means: (image.float().mean() - means.mean((1, 2))).abs().argmin(), "how much ink"),
+    ("nearest_mean", lambda i, m: (i - m.byte()).float().square().sum((1, 2)).argmin(), "expected 6, got 3"),
     ("linear_inputs", lambda side, kernels, filters: side - kernels + 1, "stopped with TypeError"),
     ("linear_inputs", lambda side, kernels, filters: ((side - kernels[0] + 1) // 2) ** 2 * filters, "inside the loop"),
     ("tiny_network", network(CONV, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)), "expected 2000, got 5874"),
     ("tiny_network", network(CONV, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 10)), "cannot be multiplied"),
-    ("tiny_network", network(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(49, 10)), "convolutions, at least: expected 1"),
-    ("tiny_network", network(CONV, nn.MaxPool2d(4), nn.Flatten(), nn.Linear(144, 10), nn.Softmax(1)), "got 'Softmax'"),
+    ("tiny_network", network(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(49, 10)), "uses, at least: expected 1"),
+    ("tiny_network", network(CONV, nn.MaxPool2d(4), nn.Flatten(), nn.Linear(144, 10), nn.Softmax(1)), "got 'prob"),
+    ("tiny_network", network(CONV, nn.MaxPool2d(4), nn.Flatten(), nn.Linear(144, 10), nn.LogSoftmax(1)), "got 'logar"),
+    ("tiny_network", lambda: WithoutFirst(CONV, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(49, 10)), "expected 1, got 0"),
     ("tiny_network", nn.Sequential(CONV), "got 'a network, not a function that returns one'"),
     ("numerical_gradient", lambda loss, w: loss(w), "expected float64 tensor [2, 2]: "),
     ("numerical_gradient", lambda loss, w: torch.ones_like(w), "at [0, 0] expected 4, got 1.0 (4 of 4 numbers differ)"),
-    ("cross_entropy", lambda x, y: F.cross_entropy(x, y, reduction="none"), "of type Tensor; it must be a number"),
-    ("cross_entropy", lambda x, y: F.cross_entropy(x, y) / math.log(10), "expected 0.765523, got 0.332"),
+    ("cross_entropy", F.cross_entropy, "write it without PyTorch's cross_entropy"),
+    ("cross_entropy", lambda x, y: -x.log_softmax(1)[range(len(y)), y].mean(), "without PyTorch's log_softmax"),
+    ("cross_entropy", lambda x, y: x.logsumexp(1).mean(), "without PyTorch's logsumexp"),
+    ("cross_entropy", lambda x, y: 0.7655 / math.log(10), "expected 0.765523, got 0.332"),
+    ("cross_entropy", lambda x, y: -(x.softmax(1)[range(len(y)), y] + 1e-12).log().mean(), "at least 1e-12 has a loss"),
     ("cross_entropy", lambda x, y: -(x.exp() / x.exp().sum(1, keepdim=True))[range(len(y)), y].log().mean(), "got inf"),
     ("diagnose", lambda: {"A": "healthy", "D": "healthy"}, "correct diagnoses: expected 5, got 1"),
+    ("diagnose", lambda: {"A": "learning rate too large"}, "words that are not in the task: expected [], got ['learn"),
     ("diagnose", lambda: ["healthy"] * 5, "Return a dictionary with the keys A to E"),
     ("receptive_field", lambda layers: sum(kernel for kernel, _ in layers), "expected 14, got 12"),
     ("receptive_field", lambda layers: 5.0, "A count is a whole number"),
     ("scores_of", lambda table, label: (table[label, label] / table.sum(),) * 2, "expected (0.714286, 0.833333)"),
+    ("scores_of", lambda table, label: 5 / 7, "it must be a tuple. Return two numbers"),
     ("scores_of", lambda table, label: (5 / 7, 5 / 6), "label=1): expected (0.636364, 0.7)"),
     ("calibration_error", lambda p, c, groups: (p.mean() - c.double().mean()).abs(), "expected 0.1, got 0.05"),
+    ("calibration_error", lambda p, c, groups: p[:0].mean(), "an empty group has no mean: leave it out"),
     ("calibration_error", lambda p, c, groups: 10, "Give a fraction of 1, not percent"),
+    ("ask_below", lambda asking, error: max(0.0, round(1 - asking / error, 2)), "expected 0.666667, got 0.67"),
     ("ask_below", lambda asking, error: 96, "Give a fraction of 1, not percent"),
     ("ask_below", lambda asking, error: asking / (asking + error), "expected 0.96, got 0.0384615"),
     ("dead_filters", lambda weights, biases: biases <= 0, "of type Tensor; it must be a number"),
@@ -288,26 +335,33 @@ WRONG = [  # an exercise, a wrong answer, and words that the check must say abou
     ("seed_sd", lambda a, b: stats.stdev(a), "got 0.0152753"),
     ("seed_sd", lambda a, b: [0.01], "of type list; it must be a number"),
     ("training_step", step("bs"), "the weights after a second step: at [0, 0] expected"),
+    ("training_step", step("szb"), "optimizer.step() comes after it"),
     ("training_step", step("bzs"), "They do not move: optimizer.step() comes last"),
     ("training_step", step("zbs", softmax=True), "the loss of the first step: expected 0.99602"),
     ("mcnemar_p", lambda a, b: 2 * math.comb(a + b, a) / 2 ** (a + b), "expected 0.109375, got 0.0878906"),
     ("mcnemar_p", lambda a, b: math.erfc(abs(a - b) / (2 * (a + b)) ** 0.5), "expected 0.109375, got 0.0577"),
-    ("recalls", lambda c: sum(row[i] for i, row in enumerate(c)) / sum(map(sum, c)), "expected [0.8, 0.9], got 0.85"),
-    ("recalls", lambda c: [max(row) / sum(row) for row in c[:1]], "expected [0.8, 0.9], got [0.8]"),
-    ("most_confused", lambda c: (0, 1), "expected (0, 2), got (0, 1)"),
-    ("most_confused", lambda c: c[0][2] + c[2][0], "of type int; it must be a tuple"),
-    ("writer_split", lambda w, kept: ([*range(len(w) // 2)], [*range(len(w) // 2, len(w))]), "([2, 3], [0, 1])"),
-    ("writer_split", lambda w, kept: [i for i, x in enumerate(w) if x not in kept], "got [2, 3]"),
+    ("leaked", lambda w, train, test: any(w[i] in {w[j] for j in train} for i in test), "of type bool"),
+    ("leaked", lambda w, train, test: len(set(train) & set(test)) / len(test), "expected 0.5, got 0.0"),
+    ("z_of_two_tests", lambda e, n, f, m: f / m - e / n, "expected 2.56567, got 0.0026"),
+    ("z_of_two_tests", lambda e, n, f, m: (f / m - e / n) / ((e + f) / (n + m) ** 2) ** 0.5, "got 6.25"),
+    (
+        "folds_by_writer",
+        lambda w, folds: [i % folds for i in range(len(w))],
+        "expected [2, 2, 1, 1, 1, 2, 2, 0, 0, 0, …], got [0, 1, 2",
+    ),
+    ("folds_by_writer", lambda w, folds: [sorted(set(w)).index(x) % folds for x in w], "got [1, 1, 1, 1, 1, 0, 0, 2"),
     ("record_lengths", lambda content: lengths(content, end=0), "expected [3, 300], got [3, "),
     ("record_lengths", lambda content: sum(lengths(content)), "of type int; it must be a list"),
     ("record_lengths", lambda content: [3, *lengths(content[19:])], "expected [954, 0, 70000], got [3, "),
-    ("precision_and_recall", lambda true, said, label: ((true == said).float().mean(),) * 2, "got (0.7, 0.7)"),
-    ("precision_and_recall", lambda true, said, label: (2 / 3, 0.5), "label=3): expected"),
-    ("roc_point", lambda p, five, t: p >= t, "stopped with TypeError: '>=' not supported"),
-    ("roc_point", lambda p, five, t: (1 / 3, 2 / 3), "threshold=1.0): expected (0.0, 0.0), got"),
+    ("cheapest_threshold", lambda p, five, miss, alarm: alarm / (alarm + miss), "expected 0.4, got 0.0909"),
+    ("cheapest_threshold", lambda p, five, miss, alarm: p, "of type list; it must be a number"),
+    ("area_by_pairs", lambda p, five: 8 / 9, "expected 0.25, got 0.888889"),
+    ("area_by_pairs", lambda p, five: 8, "expected 0.888889, got 8"),
     ("fitted_size", lambda height, width: (20, width), "expected (20, 10), got (20, 48)"),
     ("fitted_size", lambda h, w: tuple(max(1, 20 * side // max(h, w)) for side in (h, w)), "with round()"),
     ("fitted_size", lambda h, w: tuple(max(1, math.ceil(20 * s / max(h, w))) for s in (h, w)), "expected (8, 20)"),
+    ("digits_needed", lambda p, width: 100, "width=0.2): expected 40, got 100"),
+    ("digits_needed", lambda p, width: (20, 40), "of type tuple; it must be a number"),
     ("center_of_mass", lambda image: (14.0, 14.0), "got (14.0, 14.0)"),
     ("center_of_mass", lambda image: tuple(image.nonzero().double().mean(0).tolist()), "Weight each place by its ink"),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnistlib.files import DataError, atomic_write, check_writable, data_folder
+from mnistlib.base.files import DataError, atomic_write, check_writable, data_folder
 
 OLD, NEW = b"old content", b"new content, longer than the old"
 

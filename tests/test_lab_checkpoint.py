@@ -2,12 +2,9 @@
 
 import errno
 import io
-import multiprocessing
 import os
 import pickle
-import random
 import threading
-import time
 import zipfile
 from functools import partial
 
@@ -17,11 +14,10 @@ import torch
 from filelock import FileLock
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from mnistlib import Augmentation, build, fit
+from mnistlib.base.files import DataError
 from mnistlib.data import Split
-from mnistlib.files import DataError, atomic_write
 from mnistlib.lab import Checkpoint
 from mnistlib.lab.callbacks import EarlyStopping, WeightAverage, decay
 from mnistlib.train import constant, one_cycle
@@ -246,24 +242,6 @@ def assert_refused(path):
     assert bits(net, trained()[1])[1] == weights  # nothing was restored
 
 
-@pytest.mark.parametrize("kept", [0, 1, 100, -5000, -1])
-def test_half_a_checkpoint_is_refused(half, kept):
-    half.write_bytes(half.read_bytes()[:kept])
-    assert_refused(half)
-
-
-def test_flipped_bytes_are_refused_or_do_not_matter(half):
-    content, expected, refused = half.read_bytes(), bits(*trained()), 0
-    places = range(0, len(content), len(content) // 25)
-    for place in places:
-        half.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-        try:
-            assert bits(*trained(half)) == expected
-        except DataError:
-            refused += 1
-    assert refused > 0.8 * len(places)
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, about what it was given
 @pytest.mark.parametrize("place", ["whole", "state", "description", "plain pickle"])
 def test_a_file_that_would_run_code_does_not(half, tmp_path, place):
@@ -380,45 +358,3 @@ def test_processes_that_save_the_same_training_take_turns(half):
 
 
 # Kills
-
-
-def train_in(folder):
-    """In a process of its own: train, and write all bits of the outcome."""
-    torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())
-    callbacks = [EarlyStopping(12), WeightAverage(0.9)]
-    net = trained(folder / "training.pt", epochs=25, optimizer=constant, lr=1e-4, callbacks=callbacks)
-    with atomic_write(folder / "ended") as file:
-        file.write(pickle.dumps(bits(*net)))
-
-
-def changes(folder):
-    """What changes whenever a checkpoint is being written, or has been."""
-    return {(entry.name, entry.stat().st_mtime_ns) for entry in folder.iterdir() if entry.exists()}
-
-
-@pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="needs processes that start fast"
-)
-def test_a_training_killed_at_random_moments_ends_with_the_bits_of_one_that_was_not(tmp_path):
-    """Each kill comes within milliseconds after the folder changed: while a checkpoint is written, or soon after."""
-    context, moments, kills = multiprocessing.get_context("forkserver"), random.Random(7), 0
-    context.set_forkserver_preload(["mnistlib.lab", "pytest"])
-    whole, folder = tmp_path / "whole", tmp_path / "killed"
-    for each in (whole, folder):
-        each.mkdir()
-    (process := context.Process(target=train_in, args=(whole,))).start()
-    process.join()
-    while not (folder / "ended").exists():
-        before = changes(folder)
-        (process := context.Process(target=train_in, args=(folder,))).start()
-        if kills < 5:
-            while process.is_alive() and changes(folder) == before:
-                time.sleep(0.0002)
-            time.sleep(moments.uniform(0, 0.02))
-            process.kill()
-        process.join()
-        assert process.exitcode in (0, -9)
-        kills += process.exitcode == -9
-    assert kills >= 3
-    assert (folder / "ended").read_bytes() == (whole / "ended").read_bytes()

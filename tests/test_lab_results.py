@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mnistlib.files import DataError
+from mnistlib.base.files import DataError
 from mnistlib.lab import Recipe, confusion, predictions, read, results, table
 from mnistlib.stats import confidence_interval
 

@@ -13,9 +13,9 @@ import time
 import pytest
 import torch
 
+from mnistlib.base.files import DataError
 from mnistlib.data import ImageDataset
 from mnistlib.evaluation import evaluate
-from mnistlib.files import DataError
 from mnistlib.lab import Recipe, predictions, recipes, results, sweep
 from mnistlib.lab.store import sample
 

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 import live_page
 import numpy as np
+import publish
 import pytest
 import torch
 
 import mnistlib
-from mnistlib import files
-from mnistlib.live import build, export
+from mnistlib.base import files
+from mnistlib.live import bundle, export
 
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]
 WIDTHS, ANSWER, WORDS = (1280, 375), ".verdict .answer", ".trainer .words"
@@ -28,7 +29,7 @@ def browser():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    build.write(folder / "live")
+    publish.write(folder / "live")
     (folder / "index.html").write_text("<title>The course</title>")
     with live_page.served(folder) as address:
         yield f"{address}/live/index.html"
@@ -36,7 +37,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
-    return build.write_single(tmp_path_factory.mktemp("single") / "lenet5.html")
+    return publish.write_single(tmp_path_factory.mktemp("single") / "lenet5.html")
 
 
 class Hand:
@@ -117,9 +118,9 @@ def expect(page, selector, pattern):
 def test_drawn_clicked_and_read_as_by_pytorch(browser, site, mnist):
     """The main path, quickly: the page answers like PyTorch, and nothing comes from elsewhere."""
     with hand(browser, site, "mouse", 1280) as (page, mouse):
-        expect(page, ANSWER, "^It reads 3 .* The label says 3")
+        expect(page, ANSWER, "^It reads this as 3 .* The correct answer is 3")
         mouse.draw(SEVEN)
-        expect(page, ANSWER, "^It reads 7")
+        expect(page, ANSWER, "^It reads this as 7")
         mouse.choose("conv2")
         expect(page, ".explorer h2", "^conv2, map .* = ")
         pixels = (mnist.test.images[:1] / 255).flatten().tolist()
@@ -142,7 +143,7 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
         way.press(page.get_by_role("button", name="Clear"))
         expect(page, ANSWER, "^Draw a digit")
         way.draw(SEVEN)
-        expect(page, ANSWER, "^It reads 7")
+        expect(page, ANSWER, "^It reads this as 7")
 
         for name, says in {"pool1": "The largest of four", "conv2": "150 products", "relu3": "The sum"}.items():
             way.choose(name)
@@ -153,10 +154,10 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
 
         way.press(page.locator("#tab-unit" if kind == "keyboard" else "#tab-changes"))
         way.push_to_the_end(page.get_by_role("slider", name="Turn"))
-        expect(page, "#changes .change >> nth=2", "Turn 180°.*Read as")
-        expect(page, ANSWER, "^It reads [^7]")
-        way.press(page.get_by_role("button", name="As it was"))
-        expect(page, ANSWER, "^It reads 7")
+        expect(page, "#changes .change >> nth=2", "Turn: .180°.*Read as")
+        expect(page, ANSWER, "^It reads this as [^7]")
+        way.press(page.get_by_role("button", name="Reset"))
+        expect(page, ANSWER, "^It reads this as 7")
 
         way.press(page.locator("#tab-changes" if kind == "keyboard" else "#tab-train"))
         way.press(page.get_by_role("button", name="Train", exact=True))
@@ -181,9 +182,9 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
         assert ours == pytest.approx(page.evaluate(BLANK), abs=1e-6)
         mnistlib.save_weights(mnistlib.build("lenet5-padded", seed=2), tmp_path / "mine.pt", "lenet5-padded")
         with page.expect_file_chooser() as chooser:
-            way.press(page.get_by_role("button", name="Open a file"))
+            way.press(page.get_by_role("button", name="Open a weights file"))
         chooser.value.set_files(export.export_web(tmp_path / "mine.pt"))
-        expect(page, "#message", "mine.safetensors is a lenet5-padded and now runs above")
+        expect(page, "#message", r"mine.safetensors \(LeNet-5, padded\) is loaded and in use")
 
 
 @pytest.mark.slow
@@ -191,12 +192,95 @@ def test_training_reaches_90_percent_and_shows_the_floor_of_the_softmax_mistake(
     with hand(browser, site, "mouse", 1280) as (page, _mouse):
         page.locator("#tab-train").click()
         page.get_by_role("button", name="Train", exact=True).click()
-        expect(page, WORDS, r"of 60,000 digits seen.* 9\d\.\d % of 500 test digits")
+        expect(page, WORDS, r"of 60,000 digits seen.* 9\d\.\d % of the 500 test digits correct")
         page.get_by_label("softmax twice").check()
         page.get_by_role("button", name="Reset").click()
         expect(page, WORDS, "^Step 0:")
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page, WORDS, r"^Step \d\d\d+: .* loss (1\.4[6-9]|1\.[5-9]|2)")
+
+
+SLIDE = """async () => {
+    const seen = { same: 0, other: 0 };
+    const end = performance.now() + 8000;
+    while (performance.now() < end && seen.same < 5) {
+        await new Promise(requestAnimationFrame);
+        const [name, says] = [...document.querySelectorAll(".explorer h2, .explorer .words")].map((e) => e.textContent);
+        const row = Number(name.match(/row (\\d+)/)[1]);
+        seen[says.includes(`rows ${row} to ${row + 4} `) ? "same" : "other"] += 1;
+    }
+    return seen;
+}"""
+
+
+def test_the_pad_keeps_the_digit_and_undo_brings_it_back(browser, site):
+    with hand(browser, site, "mouse", 1280) as (page, mouse):
+        undo, clear = (page.get_by_role("button", name=name) for name in ("Undo", "Clear"))
+        assert undo.get_attribute("aria-disabled") == "true"
+        page.locator(".paper").press("ArrowRight")  # only the pen moves
+        page.get_by_role("slider", name="Pen width").press("ArrowRight")
+        page.wait_for_timeout(200)
+        expect(page, ANSWER, "^It reads this as 3 .* The correct answer is 3")
+        assert page.locator("#prepare").is_disabled()
+        mouse.draw(SEVEN)
+        expect(page, ANSWER, "^It reads this as 7")
+        page.locator(".paper").press("Control+z")
+        expect(page, ANSWER, "^It reads this as 3 .* The correct answer is 3")
+        assert undo.get_attribute("aria-disabled") == "true"
+        mouse.draw(SEVEN)
+        page.locator("#tab-changes").click()
+        expect(page, "#changes .strip >> nth=0", "^[0-9]{21}$")
+        clear.click()
+        expect(page, ANSWER, "^Draw a digit")
+        expect(page, "#changes .strip >> nth=0", "^$")
+        expect(page, "#changes .change >> nth=0", "No digit yet")
+        undo.click()
+        expect(page, ANSWER, "^It reads this as 7")
+
+
+def test_the_sentence_follows_the_window_while_it_slides(browser, site):
+    with hand(browser, site, "mouse", 1280) as (page, _mouse):
+        page.get_by_role("slider", name="Window").fill("0")
+        page.get_by_role("button", name="Slide").click()
+        seen = page.evaluate(SLIDE)
+        assert seen["same"] >= 5
+        assert seen["other"] == 0
+
+
+def test_a_reset_forgets_the_loss_and_takes_the_new_seed(browser, site):
+    with hand(browser, site, "mouse", 1280) as (page, _mouse):
+        page.locator("#tab-train").click()
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page, WORDS, "^Step [1-9].*loss")
+        seed = page.get_by_label("seed")
+        for given, kept in (("-5", "0"), ("", "0"), ("1.5", "1"), ("7", "7")):
+            seed.fill(given)
+            seed.press("Tab")
+            assert seed.input_value() == kept
+        expect(page, WORDS, "^Step [1-9].*loss")  # a new seed alone does not end the training
+        reset, again = page.get_by_role("button", name="Reset"), page.get_by_role("button", name="Train", exact=True)
+        reset.click()
+        expect(page, WORDS, "^Step 0: 0 of 60,000 digits seen; .*measured at step 0")
+        again.wait_for()
+        seven = page.evaluate(BLANK)
+        seed.fill("8")
+        reset.click()
+        page.wait_for_function(f"before => {BLANK}[0] !== before[0]", arg=seven)
+        seed.fill("7")
+        reset.click()
+        page.wait_for_function(f"before => {BLANK}[0] === before[0]", arg=seven)
+        assert page.evaluate(BLANK) == seven
+
+
+@pytest.mark.parametrize("width", [320, 768, 1250])
+def test_nothing_is_cut_off_at_other_widths(browser, site, width):
+    with hand(browser, site, "mouse", width) as (page, _mouse):
+        page.locator(".bar").nth(3).click()
+        expect(page, ".explorer h2", "^softmax, digit 3")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator(".powers").evaluate("part => part.scrollWidth <= part.clientWidth")
+        if width == 1250:  # all layers stand in one row
+            assert page.evaluate("new Set([...document.querySelectorAll('.stage')].map((e) => e.offsetTop)).size") == 1
 
 
 def files_that_are_wrong(tmp_path):
@@ -213,12 +297,12 @@ def files_that_are_wrong(tmp_path):
 
     mnistlib.save_weights(mnistlib.build("lenet5", seed=0), tmp_path / "real.pt", "lenet5")
     yield "cut.safetensors", good[: len(good) // 2], "is cut off"
-    yield "header.safetensors", good[:40], "does not hold weights"
-    yield "empty.safetensors", b"", "does not hold weights"
-    yield "picture.png", np.random.default_rng(0).bytes(9000), "does not hold weights"
+    yield "header.safetensors", good[:40], "is not a weights file"
+    yield "empty.safetensors", b"", "is not a weights file"
+    yield "picture.png", np.random.default_rng(0).bytes(9000), "is not a weights file"
     yield "list.safetensors", (2).to_bytes(8, "little") + b"[]", "holds another network"
     yield "null.safetensors", (4).to_bytes(8, "little") + b"null", "holds another network"
-    yield "deep.safetensors", (9000).to_bytes(8, "little") + b"[" * 9000, "does not hold weights"
+    yield "deep.safetensors", (9000).to_bytes(8, "little") + b"[" * 9000, "is not a weights file"
     yield "nan.safetensors", good[:-4] + np.float32("nan").tobytes(), "of linear2.bias are not finite"
     yield "large.safetensors", bytes(50_000_000), "has 50.0 MB"
     yield "my-lenet5.pt", (tmp_path / "real.pt").read_bytes(), "python -m mnistlib export --web my-lenet5.pt"
@@ -244,7 +328,7 @@ def test_damaged_files_are_refused_in_words(browser, site, tmp_path):
             data.items.add(new File(["nothing"], "dropped.txt"));
             dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
         }""")
-        expect(page, "#message", "^dropped.txt: This file does not hold weights")
+        expect(page, "#message", "^dropped.txt: This is not a weights file")
 
 
 @pytest.mark.slow
@@ -279,14 +363,14 @@ def test_the_lessons_widgets_live_without_python(browser, site, tmp_path):
         assert [page.locator(name).count() for name in (".pad", ".explorer", ".lenet5.widget")] == [2, 2, 4]
         page.locator("[data-lenet5]").evaluate("element => element.remove()")
         mouse.draw(SEVEN)
-        expect(page, ".beside .answer", "^It reads 7")
+        expect(page, ".beside .answer", "^It reads this as 7")
         page.get_by_role("slider", name="Window").first.fill("5")
         expect(page, ".explorer h2 >> nth=0", "^conv1, map 3, row 0, column 5 = ")
 
 
 def test_sizes(site, single, tmp_path):
     """The page without MNIST has at most 1 MB, the single file 4 MB; neither names an address."""
-    assert sum(path.stat().st_size for path in build.write(tmp_path).parent.glob("*.*")) <= 1_000_000
+    assert sum(path.stat().st_size for path in publish.write(tmp_path).parent.glob("*.*")) <= 1_000_000
     assert single.stat().st_size <= 4_000_000
-    for text in (single.read_text("utf-8"), build.bundle("widget.js"), (build.HERE / "mount.js").read_text("utf-8")):
+    for text in (single.read_text("utf-8"), bundle.bundle("widget.js"), (bundle.HERE / "mount.js").read_text("utf-8")):
         assert not re.search(r"https?://|\bimport\(\"http|@import", text)

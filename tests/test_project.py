@@ -83,6 +83,14 @@ def test_make_and_course_py_have_the_same_commands():
     assert '--venv "x y" --torch "auto"' in said
 
 
+def test_the_guide_for_teachers_answers_every_prediction():
+    guide = (ROOT / "docs" / "teachers.md").read_text("utf-8").partition("## The predictions")[2].split("\n### ")
+    answers = {part[:2]: len(re.findall(r"^\d+\. ", part, re.M)) for part in guide[1:]}
+    texts = {path.name[:2]: path.read_text("utf-8") for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    asked = {name: text.count("**Predict, then run.**") - (name == "00") for name, text in texts.items()}  # 00 explains
+    assert answers == asked
+
+
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """On the loopback, an index with stand-ins for PyTorch's CPU build."""

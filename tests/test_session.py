@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from mnistlib import plots
+from mnistlib.base.files import DataError
 from mnistlib.data import Split
 from mnistlib.evaluation import evaluate
-from mnistlib.files import DataError
 from mnistlib.session import reports, tfrecords
 
 for package in ("crc32c", "tfrecord"):

@@ -5,18 +5,47 @@ from torch.nn.functional import pad
 
 from mnistlib.exercises.check import exercise, mistake
 
-even, mixed = torch.zeros(2, 28, 28, dtype=torch.uint8)
-even[:], mixed[:20], mixed[20:] = 190, 50, 225
-means = torch.tensor([100.0, 0, 225, 25, 200, 50, 175, 75, 150, 125])[:, None, None].repeat(1, 28, 28)
+
+def pattern(seed):
+    """An image, and ten means: squares of 7 × 7 pixels with random grey values."""
+    squares = torch.randint(256, (11, 4, 4), generator=torch.Generator().manual_seed(seed))
+    squares = squares.repeat_interleave(7, 1).repeat_interleave(7, 2)
+    return squares[10].to(torch.uint8), squares[:10].float()
 
 
-@exercise("right for two images", (even, means), (mixed, means))
+@exercise("right for three images", pattern(24900), pattern(6062), pattern(2482))  # each mistake gives another digit
 @mistake("That is the farthest mean: take argmin, not argmax", take=torch.argmax)
+@mistake(
+    "`uint8` has no negative numbers, so the differences wrapped around; leave the means in floating point",
+    lambda image, means: (image - means.to(torch.uint8)).square().sum((1, 2)).argmin(),
+)
+@mistake(
+    "Ink outside the mean must count against it; square the differences, do not multiply",
+    lambda image, means: (image * means).sum((1, 2)).argmax(),
+)
+@mistake(
+    "That compares how much ink there is, not where it is; square the difference of each pixel first",
+    lambda image, means: (image - means).sum((1, 2)).abs().argmin(),
+)
 @mistake("Square the differences, or those above and below 0 cancel out", size=torch.clone)
 @mistake("Without axes, sum() adds up all ten means together; take sum((1, 2))", axes=(0, 1, 2))
 @mistake("Square each difference; its absolute value is another distance", size=torch.abs)
 def check_nearest_mean(image, means, size=torch.square, axes=(1, 2), take=torch.argmin):
     return take(size(image - means).sum(axes)).item()
+
+
+def with_a_hint(shift):
+    """The function itself, with words about the most frequent error."""
+
+    def shifted(images, right, down):
+        try:
+            return shift(images, right, down)
+        except RuntimeError as error:
+            if "size (0)" not in str(error):
+                raise
+            raise RuntimeError(f"{error} A slice such as [:-0] is empty: treat a shift by 0 separately") from None
+
+    return shifted
 
 
 images = torch.arange(1, 41, dtype=torch.uint8).reshape(2, 1, 4, 5)
@@ -26,9 +55,11 @@ def rolled(images, right, down):
     return images.roll((down, right), (2, 3))
 
 
-@exercise(
-    "right for shifts in all four directions", *[(images, *shift) for shift in ((1, 0), (-2, 0), (0, 1), (3, -2))]
-)
+SHIFTS = (1, 0), (-2, 0), (0, 1), (3, -2)
+
+
+@exercise("right for shifts in all four directions", *[(images, *by) for by in SHIFTS], observed=with_a_hint)
+@mistake("`down` is not used: they did not move downwards", lambda images, a, b: pad(images, (a, -a, 0, 0)))
 @mistake("What left the image came in again at the other side; paper, 0, should come in", rolled)
 @mistake("The images moved to the other side", lambda images, right, down: pad(images, (-right, right, -down, down)))
 @mistake("`right` moved them down and `down` to the right", lambda images, a, b: pad(images, (b, -b, a, -a)))

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import pad
 
 from mnistlib.exercises.check import exercise, mistake
 from mnistlib.layers import layer_table
@@ -12,29 +12,50 @@ image = torch.tensor([[1.0, 0, 2, 0, 1], [0, 3, 0, 1, 0], [2, 0, 1, 0, 4], [0, 1
 kernel, wide = torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[0.0, 1, -2], [1, 0, 3]])
 
 
-@exercise("right for two kernels", (image, kernel), (image, wide))
-@mistake("The kernel was turned by half a turn; lay it on the window as it is", turned=lambda kernel: kernel.flip(0, 1))
-@mistake("The last row and column are missing: there are height − rows + 1 places", missing=1)
+def by_hand(function):
+    """The function's map, and whether its code calls PyTorch's convolution."""
+    names = {*getattr(getattr(function, "__code__", None), "co_names", ())}
+    used = "used" if names & {"conv2d", "Conv2d", "convolution"} else "not used"
+    return lambda *given: {"PyTorch's convolution": used, "the map": function(*given)}
+
+
+@exercise("right for two kernels, without PyTorch's convolution", (image, kernel), (image, wide), observed=by_hand)
+@mistake("The kernel was rotated by 180°; lay it on the window as it is", turned=lambda kernel: kernel.flip(0, 1))
+@mistake("The last row and column are missing: there are height − rows + 1 positions", missing=1)
 @mistake("Multiply the window by the kernel before you add up", turned=torch.ones_like)
-@mistake("The kernel reaches over the edge of the image; only places where it fits count", padding="same")
-def check_convolve(image, kernel, turned=torch.clone, missing=0, padding=0):
-    result = conv2d(image[None, None], turned(kernel)[None, None], padding=padding)[0, 0]
+@mistake("The kernel reaches over the edge of the image; only positions where it fits count", frame=1)
+def check_convolve(image, kernel, turned=torch.clone, missing=0, frame=0):
+    height, width = kernel.shape
+    if frame:  # as many results as the image has pixels
+        image = pad(image, ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2))
+    windows = image.unfold(0, height, 1).unfold(1, width, 1)
+    result = (windows * turned(kernel)).sum((2, 3))
     return result[: len(result) - missing, : len(result[0]) - missing]
+
+
+def built(build):
+    """The network that ``build`` returns, or in words what it is instead."""
+    net = "a network, not a function that returns one" if isinstance(build, nn.Module) else build()
+    return net if net is None or isinstance(net, nn.Module | str) else f"a {type(net).__name__}"
 
 
 def layers(build):
     """Each layer of the network that ``build`` returns, with its sizes."""
-    net = "a network, not a function that returns one" if isinstance(build, nn.Module) else build()
+    net = built(build)
     if not isinstance(net, nn.Module):
         return {"the result": net}
     leaves = [layer for layer in net.modules() if not any(layer.children())]
-    names = ("in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding")
+    names = ["in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding"]
     found = {"the result": "a network", "the number of layers": len(leaves)}
     for number, layer in enumerate(leaves, 1):
-        sizes = [getattr(layer, name) for name in names if hasattr(layer, name)]
-        plain = [size[0] if isinstance(size, tuple) and len(set(size)) == 1 else size for size in sizes]
-        found[f"layer {number}"] = [type(layer).__name__, *plain]
-    return {**found, "parameters": sum(p.numel() for p in net.parameters())}
+        sizes = {name: getattr(layer, name) for name in [*names, "dilation"] if hasattr(layer, name)}
+        square = {name: size[0] for name, size in sizes.items() if isinstance(size, tuple) and len({*size}) == 1}
+        found[f"layer {number}"] = {"kind": type(layer).__name__, **sizes, **square}
+    found["parameters"] = sum(p.numel() for p in net.parameters())
+    try:
+        return {**found, "the shape of its answer to an image of 32 × 32": [*net(torch.zeros(1, 1, 32, 32)).shape]}
+    except Exception as error:  # layers that do not fit together: the first wrong one has been named above
+        return {**found, "the shape of its answer to an image of 32 × 32": str(error)}
 
 
 @exercise("the twelve layers of LeNet-5", (), observed=lambda build: lambda: layers(build))
@@ -49,29 +70,33 @@ def check_my_lenet5():
 
 
 @exercise("right for three networks", (32, [5, 5], 16), (28, [3, 3, 3], 128), (30, [3], 2))
-@mistake("A kernel fits in side − kernel + 1 places", fits=0)
-@mistake("Pooling halves the side after each convolution", pooled=lambda side: side)
-@mistake("An odd side loses its last row when it is pooled: // 2", pooled=lambda side: side / 2)
+@mistake("A kernel fits at width − kernel + 1 positions", fits=0)
+@mistake("Pooling halves the width after each convolution", pooled=lambda width: width)
+@mistake("Pooling drops an odd last row and column: // 2", pooled=lambda width: width / 2)
 @mistake("That is one map; there is one for each filter", maps=0)
-@mistake("A map has side × side numbers", power=1)
+@mistake("A map has width × width numbers", power=1)
 @mistake("`return` stands inside the loop", last=1)
-def check_linear_inputs(side, kernels, filters, fits=1, pooled=lambda side: side // 2, maps=1, power=2, last=None):
+def check_linear_inputs(width, kernels, filters, fits=1, pooled=lambda width: width // 2, maps=1, power=2, last=None):
     for kernel in kernels[:last]:
-        side = pooled(side - kernel + fits)
-    return side**power * filters**maps
+        width = pooled(width - kernel + fits)
+    return width**power * filters**maps
 
 
 def facts(build):
     """What the exercise asks about the network that ``build`` returns."""
-    net = "a network, not a function that returns one" if isinstance(build, nn.Module) else build()
+    net = built(build)
     if not isinstance(net, nn.Module):
         return {"the result": net}
-    layers, total = [*net.modules()], layer_table(net, (1, 28, 28)).loc["total"]
+    table = layer_table(net, (1, 28, 28))  # the layers that are called
+    total, answers = table.loc["total"], net(torch.linspace(0, 1, 2 * 28 * 28).reshape(2, 1, 28, 28))
+    what = "numbers after a ReLU" if isinstance([*net.modules()][-1], nn.ReLU) else "logits"
+    for name, values in ("probabilities", answers), ("logarithms of probabilities", answers.exp()):
+        what = name if (values.sum(-1) - 1).abs().max() < 1e-4 else what
     return {
         "the result": "a network",
-        "convolutions, at least": min(1, sum(isinstance(layer, nn.Conv2d) for layer in layers)),
-        "the shape of the answers to two images": list(net(torch.zeros(2, 1, 28, 28)).shape),
-        "what the last layer gives": {nn.Softmax: "Softmax", nn.ReLU: "ReLU"}.get(type(layers[-1]), "logits"),
+        "convolutions that it uses, at least": min(1, (table["kind"] == "Conv2d").sum().item()),
+        "the shape of the answers to two images": list(answers.shape),
+        "what it gives": what,
         "parameters, at most": max(2_000, int(total["parameters"])),
         "mult-adds, at most": max(100_000, int(total["mult-adds"])),
     }

@@ -1,13 +1,15 @@
 """Checks for the exercises of notebook 03."""
 
+import math
 from functools import partial
 
 import torch
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import cross_entropy
+from torch.overrides import TorchFunctionMode
 
 from mnistlib.exercises.check import exercise, mistake
 
-TWO_STEPS = "the right loss, and the right weights after one step and after two"
+TWO_STEPS = "the right loss, and the right weights after one step and after two, with SGD and with Adam"
 DIAGNOSES = ["softmax too many", "rate too large", "labels shuffled", "healthy", "rate too small"]  # of A to E
 squares = (lambda w: (w**2).sum(), torch.tensor([1.0, 2.0, 3.0]).double())
 mixed = (lambda w: w[0, 0] * w[1, 1] ** 2 + w[0, 1].exp(), torch.tensor([[0.5, -1.0], [0.0, 2.0]]).double())
@@ -16,11 +18,17 @@ batches = (logits, torch.tensor([0, 2, 2, 1])), (torch.eye(10) * 4, torch.arange
 large = (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 1]))
 net = torch.nn.utils.skip_init(torch.nn.Linear, 2, 3, bias=False)  # draws no random numbers
 net.weight.data = torch.tensor([[0.5, -0.5], [0.0, 1.0], [-1.0, 0.5]])
+FORBIDDEN = ("cross_entropy", "nll_loss", "log_softmax", "logsumexp")
 images, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0]]), torch.tensor([0, 1, 2, 0])
 case = (net, torch.optim.SGD(net.parameters(), lr=0.5), images, labels)
+with_adam = (net, torch.optim.Adam(net.parameters(), lr=0.1), images, labels)
 
 
-@exercise("right for a matrix and for a vector, in all entries", mixed, squares)
+@exercise(
+    "right for a matrix and for a vector, in all entries. (Whether it goes to both sides is not checked)",
+    mixed,
+    squares,
+)
 @mistake("The two points are 2 * h apart, so divide by 2 * h", divide=1)
 @mistake("The sign is wrong: take the loss above minus the loss below", divide=-2)
 @mistake("Nudge a new copy of w for each entry, or all earlier entries stay nudged", copy=False)
@@ -35,19 +43,64 @@ def check_numerical_gradient(loss, w, divide=2, copy=True, h=1e-5):
     return gradient
 
 
-def too_late(logits, labels):
-    return -logits.softmax(1)[torch.arange(len(labels)), labels].log().mean()
+class WithoutHelp(TorchFunctionMode):
+    """While it is active, the functions that the task forbids stop with an error."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if getattr(function, "__name__", "") in FORBIDDEN:
+            raise RuntimeError(f"write it without PyTorch's {function.__name__}")
+        return function(*args, **(kwargs or {}))
 
 
-@exercise("right for batches of 3 and of 10 classes, and for logits of 1,000", *batches, large)
-@mistake("That is the sum; the loss of a batch is the mean", partial(cross_entropy, reduction="sum"))
-@mistake("The minus is missing", lambda logits, labels: -cross_entropy(logits, labels))
-@mistake("The softmax is for each image: softmax(1)", lambda logits, labels: nll_loss(logits.log_softmax(0), labels))
-@mistake("Only the probability of the correct class counts", lambda logits, labels: -logits.log_softmax(1).mean())
-@mistake("That is one softmax too many", lambda logits, labels: cross_entropy(logits.softmax(1), labels))
+def without_help(function):
+    def observed(*case):
+        with WithoutHelp():
+            return function(*case)
+
+    return observed
+
+
+def of_each(logits, labels, of_label=1, of_sum=1):
+    """The loss of each image; 0 for ``of_label`` or ``of_sum`` forgets to subtract the largest logit there."""
+    z, largest = logits[torch.arange(len(labels)), labels], logits.max(1).values
+    return (logits - of_sum * largest[:, None]).exp().sum(1).log() - (z - of_label * largest)
+
+
+def of_all_classes(logits, labels):
+    return torch.stack([of_each(logits, labels * 0 + k) for k in range(logits.shape[1])]).mean()
+
+
+def too_late(logits, labels, least=0.0, axis=1):
+    return -logits.softmax(axis)[torch.arange(len(labels)), labels].clamp(min=least).log().mean()
+
+
+def clamps(right):
+    """A hint for each usual way to keep a probability away from 0."""
+    for least in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
+        most = -math.log(least)
+        hint = f"A probability of at least {least:g} has a loss of at most {most:.1f}; compute log Σ e^z − z_c"
+        right = mistake(hint, partial(too_late, least=least))(right)
+    return right
+
+
+@exercise(
+    "right for batches of 3 and of 10 classes, and for logits of 1,000",
+    *batches,
+    large,
+    observed=without_help,
+)
 @mistake("A probability became 0, and its logarithm −∞: compute log Σ e^z − z_c instead", too_late)
-def check_cross_entropy(logits, labels):
-    return cross_entropy(logits, labels).item()
+@mistake("That is the sum; the loss of a batch is the mean", lambda logits, labels: of_each(logits, labels).sum())
+@mistake("That is the loss of each image; return their mean", of_each)
+@mistake("The minus is missing", lambda logits, labels: -of_each(logits, labels).mean())
+@mistake("The softmax is for each image: softmax(1)", partial(too_late, axis=0))
+@mistake("Only the probability of the correct class counts", of_all_classes)
+@mistake("That is one softmax too many", lambda logits, labels: of_each(logits.softmax(1), labels).mean())
+@mistake("Subtract the largest logit from z_c, too", of_label=0)
+@mistake("Subtract the largest logit inside the sum, too", of_sum=0)
+@clamps
+def check_cross_entropy(logits, labels, of_label=1, of_sum=1):
+    return of_each(logits, labels, of_label, of_sum).mean().item()
 
 
 def two_steps(net, *case, step):
@@ -57,16 +110,29 @@ def two_steps(net, *case, step):
     return seen | {"the weights after a second step": net.weight.detach().clone()}
 
 
-@exercise(TWO_STEPS, case, observed=lambda step: partial(two_steps, step=step))
+def without_optimizer(net, optimizer, images, labels):
+    loss = cross_entropy(net(images), labels)
+    (slopes,) = torch.autograd.grad(loss, net.weight)
+    net.weight.data -= 0.5 * slopes
+    return loss.item()
+
+
+@exercise(TWO_STEPS, case, with_adam, observed=lambda step: partial(two_steps, step=step))
 @mistake("They do not move: optimizer.step() comes last, right after backward()", move=False)
+@mistake("The slopes are there only after backward(): optimizer.step() comes after it", early=True)
 @mistake("The gradient of the first step is still there: optimizer.zero_grad()", forget=False)
 @mistake("That is the loss after the step, not before it", late=True)
-def check_training_step(net, optimizer, images, labels, forget=True, move=True, late=False):
-    loss = cross_entropy(net(images), labels)
+@mistake("cross_entropy takes logits: that is one softmax too many", twice=True)
+@mistake("Let optimizer.step() move the parameters", without_optimizer)
+def check_training_step(net, optimizer, images, labels, forget=True, move=True, early=False, late=False, twice=False):
+    logits = net(images)
+    loss = cross_entropy(logits.softmax(1) if twice else logits, labels)
+    if early:
+        optimizer.step()
     if forget:
         optimizer.zero_grad()
     loss.backward()
-    if move:
+    if move and not early:
         optimizer.step()
     return cross_entropy(net(images), labels).item() if late else loss.item()
 
@@ -76,8 +142,10 @@ def count_correct(diagnose):
     found = diagnose()
     if found is None:
         return None
-    given = [found.get(letter) for letter in "ABCDE"] if isinstance(found, dict) else []
-    return {"correct diagnoses": sum(a == b for a, b in zip(given, DIAGNOSES, strict=False))}
+    given = [found[letter] for letter in "ABCDE" if letter in found] if isinstance(found, dict) else []
+    unknown = [word for word in given if word not in DIAGNOSES]
+    correct = sum(found.get(letter) == word for letter, word in zip("ABCDE", DIAGNOSES, strict=True)) if given else 0
+    return {"words that are not in the task": unknown, "correct diagnoses": correct}
 
 
 @exercise("all five are correct", (), observed=lambda diagnose: partial(count_correct, diagnose))

@@ -1,5 +1,8 @@
 """Checks for the exercises of notebook 04."""
 
+import math
+from itertools import pairwise
+
 import torch
 
 from mnistlib.exercises.check import exercise, mistake
@@ -7,7 +10,7 @@ from mnistlib.exercises.check import exercise, mistake
 table = torch.tensor([[5, 1, 0], [2, 7, 1], [0, 3, 6]])
 lenet5 = [(5, 1), (2, 2), (5, 1), (2, 2), (5, 1)]
 certain = (torch.tensor([0.95, 0.95, 0.65, 0.65]), torch.tensor([True, True, True, False]), 10)
-mixed = (torch.tensor([0.1, 0.3, 0.35, 0.8, 1.0, 0.97]), torch.tensor([False, False, True, True, True, False]), 4)
+mixed = (torch.tensor([0.1, 0.3, 0.35, 0.8, 1.0, 0.97]), torch.tensor([False, False, True, True, False, True]), 4)
 
 
 @exercise(
@@ -32,15 +35,36 @@ def check_receptive_field(layers, extra=1, spread=True, early=False):
 @exercise("right for three labels", (table, 0), (table, 1), (table, 2))
 @mistake("Precision divides by the column, recall by the row", order=-1)
 @mistake("The column and the row contain TP already", twice=1)
-def check_scores_of(confusion, label, order=1, twice=0):
+@mistake("Give fractions of 1, not percent", whole=100)
+@mistake("Return two numbers: this is the precision alone", lambda table, i: (table[i, i] / table[:, i].sum()).item())
+@mistake("Return two numbers: this is the recall alone", lambda table, i: (table[i, i] / table[i].sum()).item())
+def check_scores_of(confusion, label, order=1, twice=0, whole=1):
     hits = confusion[label, label].item()
     totals = confusion[:, label].sum().item(), confusion[label].sum().item()
-    return tuple(hits / (total + twice * hits) for total in totals)[::order]
+    return tuple(whole * hits / (total + twice * hits) for total in totals)[::order]
 
 
-@exercise("right for two sets of answers, with empty groups", certain, mixed)
+def not_nan(function):
+    def observed(*case):
+        got = function(*case)
+        if isinstance(got, float | torch.Tensor) and math.isnan(got):
+            raise ValueError("its result is nan, because an empty group has no mean: leave it out")
+        return got
+
+    return observed
+
+
+def half_open(confidence, correct, groups):
+    edges = [i / groups for i in range(groups + 1)]
+    parts = [(low <= confidence) & (confidence < high) for low, high in pairwise(edges)]
+    gaps = [(confidence[part].double() - correct[part].double()).sum().abs().item() for part in parts]
+    return sum(gaps) / len(confidence)
+
+
+@exercise("right for two sets of answers, with empty groups and a confidence of 1", certain, mixed, observed=not_nan)
 @mistake("Weight each gap by the number of answers in its group", weighted=False)
 @mistake("Take the absolute value of each gap, or gaps in opposite directions cancel", absolute=False)
+@mistake("An answer with a confidence of exactly 1 belongs to the last group", half_open)
 def check_calibration_error(confidence, correct, groups, weighted=True, absolute=True):
     group = (confidence * groups).long().clamp(max=groups - 1)
     parts = [group == i for i in range(groups) if (group == i).any()]
@@ -49,7 +73,7 @@ def check_calibration_error(confidence, correct, groups, weighted=True, absolute
     return sum(size * (abs(gap) if absolute else gap) for size, gap in zip(sizes, gaps, strict=True)) / len(group)
 
 
-@exercise("right for three prices, one of them so high that asking never pays", (2, 50), (1, 10), (60, 50))
+@exercise("right for four prices, one of them so high that asking never pays", (2, 50), (1, 10), (60, 50), (1, 3))
 @mistake("That is the probability of an error at which the two are equal; the answer is one minus it", error=True)
 @mistake("When asking costs more than an error, return 0", lambda asking, error: 1 - asking / error)
 def check_ask_below(cost_of_asking, cost_of_error, error=False):

@@ -1,30 +1,41 @@
 """Checks for the exercises of notebook 07."""
 
-from itertools import combinations
+from collections import Counter
 
 from mnistlib.exercises.check import exercise, mistake
 
-three, four = [[5, 1, 2], [0, 6, 1], [3, 2, 4]], [[9, 3, 2, 0], [0, 8, 0, 0], [2, 0, 7, 1], [0, 1, 1, 6]]
+
+@exercise(
+    "right for three splits", ([7, 7, 3, 5], [0, 2], [1, 3]), ([4, 4, 1, 4, 8], [0], [1, 2, 3]), ([1, 2], [0], [1])
+)
+@mistake("Divide by the number of test digits, not of all digits", among=lambda writers, test: len(writers))
+@mistake("Count test digits, not writers: somebody with two test digits counts twice", unique=set)
+@mistake("These are the digits that do not leak", known=False)
+def check_leaked(writers, train, test, among=lambda writers, test: len(test), unique=list, known=True):
+    trained, tested = {writers[index] for index in train}, unique([writers[index] for index in test])
+    return sum((writer in trained) == known for writer in tested) / among(writers, tested)
 
 
-@exercise("right for two and for three classes", ([[8, 2], [1, 9]],), ([[3, 1, 0], [2, 6, 2], [0, 0, 5]],))
-@mistake("That is precision: divide by the row's sum, not the column's", total=lambda m, i: sum(row[i] for row in m))
-@mistake("Divide by the images of the class, not by all images", total=lambda m, i: sum(map(sum, m)))
-def check_recalls(confusion, total=lambda confusion, label: sum(confusion[label])):
-    return [row[label] / total(confusion, label) for label, row in enumerate(confusion)]
+@exercise("right for three pairs of test sets", (82, 10_000, 540, 50_000), (70, 10_000, 60, 10_000), (5, 100, 0, 50))
+@mistake("The second error rate minus the first", order=-1)
+@mistake("The variances add; the standard errors do not", power=0.5)
+@mistake("Take the square root of the sum of the variances", root=1)
+def check_z_of_two_tests(errors_1, images_1, errors_2, images_2, order=1, power=1, root=0.5):
+    rates = [(errors_1 / images_1, images_1), (errors_2 / images_2, images_2)]
+    error = sum((p * (1 - p) / images) ** power for p, images in rates) ** (root if power == 1 else 1)
+    return order * (rates[1][0] - rates[0][0]) / error
 
 
-@exercise("right for three and for four classes", (three,), (four,))
-@mistake("Add both directions", both=0)
-@mistake("The smaller number comes first", order=-1)
-@mistake("The diagonal counts the correct predictions", lambda m: (max(range(len(m)), key=lambda i: m[i][i]),) * 2)
-def check_most_confused(confusion, both=1, order=1):
-    pairs = combinations(range(len(confusion)), 2)
-    return max(pairs, key=lambda pair: confusion[pair[0]][pair[1]] + both * confusion[pair[1]][pair[0]])[::order]
+many = [9, 9, 2, 2, 2, 8, 8, 4, 4, 4, 4, 1]  # two pairs of writers with equally many digits
 
 
-@exercise("right for three lists of writers", ([7, 7, 3, 5], {7}), ([1, 2, 3, 2, 1], {2, 9}), ([4, 4], {5}))
-@mistake("The places to train on come first", sides=(True, False))
-@mistake("Return the places of the digits, not their writers", give=lambda place, writer: writer)
-def check_writer_split(writers, kept, sides=(False, True), give=lambda place, writer: place):
-    return tuple([give(*digit) for digit in enumerate(writers) if (digit[1] in kept) == side] for side in sides)
+@exercise("right for three lists of writers", (many, 3), ([7, 7, 3, 5, 5, 5], 2), ([6, 6, 5, 5], 2))
+@mistake("The writer with most digits comes first", sign=1)
+@mistake("Writers with equally many digits come in the order of their numbers", tie=-1)
+@mistake("Count the digits of each part, not its writers", size=lambda count: 1)
+def check_folds_by_writer(writers, folds, sign=-1, tie=1, size=lambda count: count):
+    counts, sizes, part = Counter(writers), [0] * folds, {}
+    for writer in sorted(counts, key=lambda writer: (sign * counts[writer], tie * writer)):
+        part[writer] = sizes.index(min(sizes))
+        sizes[part[writer]] += size(counts[writer])
+    return [part[writer] for writer in writers]

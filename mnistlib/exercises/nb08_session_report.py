@@ -2,16 +2,13 @@
 
 from operator import ge, gt
 
-import torch
-
 from mnistlib.exercises.check import exercise, mistake
 
 # A record: length, four bytes of checksum, content, four bytes of checksum. Here all but the length is sevens.
 sizes = [(3, 300), (954, 0, 70_000), ()]
 files = [(b"".join(n.to_bytes(8, "little") + b"\7" * (4 + n + 4) for n in file),) for file in sizes]
-true, said = torch.tensor([5, 5, 5, 5, 3, 3, 3, 8, 8, 8]), torch.tensor([5, 5, 3, 3, 5, 3, 3, 8, 8, 8])
 six = ([0.9, 0.8, 0.6, 0.4, 0.3, 0.1], [True, True, False, True, False, False])
-five = ([0.9, 0.2, 0.7, 0.7, 0.1], [True, False, False, True, False])
+five = ([0.2, 0.7, 0.9, 0.7, 0.1], [False, True, False, False, True])
 
 
 @exercise("right for files of two, three and no records", *files)
@@ -27,16 +24,25 @@ def check_record_lengths(content, order="little", around=8 + 4 + 4, added=0):
     return lengths
 
 
-@exercise("right for three labels", (true, said, 5), (true, said, 3), (true, said, 8))
-@mistake("Precision divides by the predictions of the label, recall by its images", order=-1)
-def check_precision_and_recall(true, said, label, order=1):
-    hits = ((true == label) & (said == label)).sum().item()
-    return (hits / (said == label).sum().item(), hits / (true == label).sum().item())[::order]
-
-
-@exercise("right for four points of two curves", (*six, 0.6), (*six, 1.0), (*five, 0.5), (*five, 0.05))
+@exercise("right for five costs on two lists", (*six, 10, 1), (*six, 1, 1), (*six, 1, 9), (*five, 1, 1), (*five, 5, 1))
 @mistake("A probability of exactly the threshold is called 5: >=", reaches=gt)
-@mistake("The false positives come first: they go to the right", order=-1)
-def check_roc_point(probability, is_five, threshold, reaches=ge, order=1):
-    called = [five for p, five in zip(probability, is_five, strict=True) if reaches(p, threshold)]
-    return tuple(called.count(five) / is_five.count(five) for five in (False, True))[::order]
+@mistake("Of equally cheap thresholds, return the largest", largest=False)
+@mistake("A five that is not called 5 is the miss", swapped=True)
+def check_cheapest_threshold(probability, is_five, miss, alarm, reaches=ge, largest=True, swapped=False):
+    costs = {True: alarm if swapped else miss, False: miss if swapped else alarm}
+    digits = list(zip(probability, is_five, strict=True))
+    return min(
+        sorted(probability, reverse=largest),
+        key=lambda threshold: sum(costs[five] for p, five in digits if reaches(p, threshold) != five),
+    )
+
+
+@exercise("right for two lists, one with equal probabilities", six, five)
+@mistake("A pair with equal probabilities counts one half", equal=0)
+@mistake("A pair with equal probabilities counts one half, not one", equal=1)
+@mistake("The five must have the higher probability", sign=-1)
+@mistake("Divide by the number of pairs of a five and another digit", among=len)
+def check_area_by_pairs(probability, is_five, equal=0.5, sign=1, among=None):
+    sides = {side: [sign * p for p, five in zip(probability, is_five, strict=True) if five == side] for side in (0, 1)}
+    won = sum(1 if a > b else equal * (a == b) for a in sides[1] for b in sides[0])
+    return won / (among(probability) if among else len(sides[0]) * len(sides[1]))

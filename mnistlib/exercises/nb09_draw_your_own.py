@@ -24,3 +24,18 @@ def check_fitted_size(height, width, side=max, rounded=round, least=1):
 def check_center_of_mass(image, axes=(1, 0), weight=torch.Tensor.double):
     ink = weight(image).double()
     return tuple((ink.sum(axis) @ torch.arange(28.0).double() / ink.sum()).item() for axis in axes)
+
+
+@exercise("right for three pairs of numbers", (0.9, 0.2), (0.9, 0.05), (1.0, 0.1))
+@mistake("The width reaches from the lower to the upper end: twice the part after ±", sides=1)
+@mistake("Give a multiple of 10", step=1)
+@mistake("Divide by 1 + z²/n", divided=0)
+@mistake("Wilson's root has a second term, z²/(4n²)", second=0)
+def check_digits_needed(accuracy, width, sides=2, step=10, divided=1, second=1):
+    z, n = 1.96, step
+    while (
+        sides * z * (accuracy * (1 - accuracy) / n + second * z**2 / (4 * n**2)) ** 0.5 / (1 + divided * z**2 / n)
+        > width
+    ):
+        n += step
+    return n

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from mnistlib.checks import is_whole
+from mnistlib.base.checks import is_whole
 from mnistlib.evaluation import evaluate
 from mnistlib.train import Callback, constant
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from mnistlib.files import DataError
+from mnistlib.base.files import DataError
 from mnistlib.lab.targets import check_target
 from mnistlib.train import Callback
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mnistlib.augment import Augmentation
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.data import ImageDataset, Split
 from mnistlib.lab.callbacks import EarlyStopping, WeightAverage, decay, softmax_cross_entropy
 from mnistlib.lab.checkpoint import Checkpoint, fingerprint

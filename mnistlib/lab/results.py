@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
+from mnistlib.base.files import DataError
 from mnistlib.data import CLASSES, load
 from mnistlib.evaluation import confusion_table
-from mnistlib.files import DataError
 from mnistlib.lab.sources import published_accuracy
 from mnistlib.layers import layer_table
 from mnistlib.networks import NETWORKS

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from mnistlib import data
+from mnistlib.base.files import DataError, atomic_write
 from mnistlib.data import ImageDataset, Split, data_folder, load
-from mnistlib.files import DataError, atomic_write
 
 QMNIST_COLUMNS = ("class", "NIST HSF series", "NIST writer id", "digit index of this writer", "NIST class code")
 QMNIST_COLUMNS += ("global NIST digit index", "duplicate", "unused")

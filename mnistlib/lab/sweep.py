@@ -21,10 +21,10 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
-from mnistlib.checks import is_whole
+from mnistlib.base.checks import is_whole
+from mnistlib.base.files import DataError
 from mnistlib.data import ImageDataset, load
 from mnistlib.evaluation import check_fits, evaluate
-from mnistlib.files import DataError
 from mnistlib.lab.checkpoint import Checkpoint
 from mnistlib.lab.recipes import Recipe
 from mnistlib.lab.results import append, frame, runs

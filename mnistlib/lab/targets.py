@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnistlib.files import DataError, check_writable
+from mnistlib.base.files import DataError, check_writable
 
 
 def check_target(path) -> Path:

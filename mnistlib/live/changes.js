@@ -6,16 +6,16 @@ import { LeNet5 } from "./lenet5.js";
 import { h } from "./view.js";
 
 const SLIDERS = [
-  { name: "right", text: "Move right", values: range(-10, 10, 1), unit: " pixels" },
-  { name: "down", text: "Move down", values: range(-10, 10, 1), unit: " pixels" },
+  { name: "right", text: "Move right", values: range(-10, 10, 1), unit: " px" },
+  { name: "down", text: "Move down", values: range(-10, 10, 1), unit: " px" },
   { name: "turn", text: "Turn", values: range(-180, 180, 15), unit: "°" },
-  { name: "thicken", text: "Thicken", values: range(-5, 10, 1), unit: " quarter pixels" },
+  { name: "thicken", text: "Stroke width", values: range(-5, 10, 1), unit: " px", part: 0.25 },
 ];
 
 function range(from, to, step) {
   return Array.from({ length: (to - from) / step + 1 }, (_, i) => from + i * step);
 }
-const written = (number) => String(number).replace("-", "−");
+const written = ({ part = 1, unit }, number) => `${number > 0 ? "+" : ""}${number * part}${unit}`.replace("-", "−");
 
 export class Changes {
   // `changed()` is called after each change; `of(pixels)` gives the changed digit.
@@ -52,15 +52,15 @@ export class Changes {
       h(
         "p",
         { class: "words" },
-        "Below each slider stands what the network reads at every place of it. Orange: as now.",
+        "Under each slider you see what the network would read at each position. Orange marks the current one.",
       ),
       ...Object.values(this.rows).map(({ slider, input, value, strip, words }) =>
-        h("div", { class: "change" }, h("label", {}, h("span", {}, slider.text, " ", value), input), strip, words),
+        h("div", { class: "change" }, h("label", {}, h("span", {}, `${slider.text}: `, value), input), strip, words),
       ),
       h(
         "div",
         { class: "row" },
-        h("label", { class: "control" }, this.invert, " Invert: ink becomes paper"),
+        h("label", { class: "control" }, this.invert, " Invert: swap ink and paper"),
         h(
           "button",
           {
@@ -70,7 +70,7 @@ export class Changes {
               onchange();
             },
           },
-          "As it was",
+          "Reset",
         ),
       ),
     );
@@ -87,15 +87,24 @@ export class Changes {
 
   of(pixels) {
     this.base = pixels;
-    for (const { slider, value } of Object.values(this.rows))
-      value.textContent = `${written(this.now[slider.name])}${slider.unit}`;
+    for (const { slider, input, value } of Object.values(this.rows)) {
+      value.textContent = written(slider, this.now[slider.name]);
+      input.setAttribute("aria-valuetext", value.textContent);
+    }
     return pixels && changed(pixels, this.now);
   }
 
   survey() {
     // read every place of every slider; only while somebody looks
     const { state } = this;
-    if (!this.element.offsetParent || !this.base) return;
+    if (!this.element.offsetParent) return;
+    if (!this.base) {
+      for (const { strip, words } of Object.values(this.rows)) {
+        for (const each of strip.children) Object.assign(each, { textContent: "", className: "" });
+        words.textContent = "No digit yet.";
+      }
+      return;
+    }
     this.net.parameters = state.net.parameters;
     const read = (pixels) => {
       const probabilities = this.net.forward(asInput(pixels, state.padded));
@@ -103,7 +112,7 @@ export class Changes {
     };
     const digit = read(changed(this.base, this.now));
     for (const { slider, strip, words } of Object.values(this.rows)) {
-      const { name, values, unit } = slider;
+      const { name, values } = slider;
       const here = values.indexOf(this.now[name]);
       const digits = values.map((value) => read(changed(this.base, { ...this.now, [name]: value })));
       digits.forEach((each, i) => {
@@ -113,8 +122,9 @@ export class Changes {
       let [first, last] = [here, here];
       while (digits[first - 1] === digit) first -= 1;
       while (digits[last + 1] === digit) last += 1;
-      const from = `${written(values[first])}${unit === "°" ? unit : ""}`;
-      words.textContent = `Read as ${digit} from ${from} to ${written(values[last])}${unit}.`;
+      const [from, to] = [first, last].map((i) => written(slider, values[i]));
+      const where = first === last ? `only at ${to}` : `from ${from.replace(" px", "")} to ${to}`;
+      words.textContent = `Read as ${digit} ${where}.`;
     }
   }
 }

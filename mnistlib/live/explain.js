@@ -65,16 +65,16 @@ export function seenBy(layer, unit, target = "input") {
 }
 
 // Numbers as the page writes them, with a true minus sign.
-export const say = (number, digits = 2) =>
+export const say = (number, digits = 3) =>
   (Math.abs(number) < 0.5 * 10 ** -digits ? 0 : number).toFixed(digits).replace("-", "−");
 export const percent = (p) =>
-  p > 0.9995
-    ? "> 99.9 %"
-    : p >= 0.0995
-      ? `${(100 * p).toFixed(0)} %`
+  p >= 0.9995
+    ? "> 99.9\u00a0%"
+    : p >= 0.0995 && p < 0.995
+      ? `${(100 * p).toFixed(0)}\u00a0%`
       : p < 0.0005
-        ? "< 0.1 %"
-        : `${(100 * p).toFixed(1)} %`;
+        ? "< 0.1\u00a0%"
+        : `${(100 * p).toFixed(1)}\u00a0%`;
 export const thousands = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 // The name of a unit: "conv2, map 5, row 3, column 7". Everything is counted from 0, as in the notebooks.
@@ -88,15 +88,18 @@ export function nameOf(layer, unit) {
 export function aboutLayer({ name, kind, inputs, maps, side, fanIn }) {
   if (kind === "relu") return `${name} keeps what is above zero and makes the rest 0. It has no parameters.`;
   if (kind === "pool")
-    return `${name} keeps the largest of every 2 × 2 units, so its maps have half the side. It has no parameters.`;
+    return (
+      `${name} keeps the largest of every 2 × 2 units, so each map is half as wide and half as high. ` +
+      "It has no parameters."
+    );
   if (kind === "softmax")
-    return "softmax makes ten probabilities, which add up to 1, of the ten logits. It has no parameters.";
-  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has a filter of its own";
+    return "softmax turns the ten logits into ten probabilities that add up to 1. It has no parameters.";
+  const filter = side > 1 ? "One filter makes a whole map" : "Each unit has its own weights";
   const window = kind === "linear" ? `${inputs}` : `(5 × 5 × ${inputs})`;
   const all = `(${window} + 1) × ${maps} = ${thousands((fanIn + 1) * maps)}`;
   return (
     `${name} is a ${kind === "linear" ? "linear layer" : "convolution"}. ${filter}: ${thousands(fanIn)} weights ` +
-    `and a bias. Together ${all} of the network’s ${thousands(PARAMETERS)} parameters.`
+    `and a bias. In all, ${all} of the network’s ${thousands(PARAMETERS)} parameters.`
   );
 }
 
@@ -119,17 +122,17 @@ export function inWords(found) {
   }
   if (layer.kind === "softmax") {
     return (
-      `The logit is ${say(logits[map])}. Raised to a power of e and divided by the sum over all ten digits, ` +
-      `it gives a probability of ${percent(value)}.`
+      `The logit, the score of this digit in linear2, is ${say(logits[map], 2)}. Raise e to this logit and divide by ` +
+      `the sum of the same for all ten digits: the probability is ${percent(value)}.`
     );
   }
   const { top, left, height, width } = seenBy(layer, unit, source);
-  const many = layer.inputs > 1 ? `of each of the ${layer.inputs} maps of ${below}` : `of ${below}`;
+  const many = layer.inputs > 1 ? `of all ${layer.inputs} maps of ${below}` : `of ${below}`;
   const where =
     layer.kind === "linear"
-      ? `It weighs all ${layer.inputs} numbers of ${below}.`
+      ? `It is a weighted sum of all ${layer.inputs} numbers from ${below}.`
       : layer.side === 1
-        ? `Its window covers all 5 × 5 places ${many}.`
+        ? `Its window covers the whole 5 × 5 ${many}.`
         : `Its window covers rows ${fromTo(top, height)} and columns ${fromTo(left, width)} ${many}.`;
   const then =
     next?.kind !== "relu"

@@ -3,6 +3,7 @@
 
 import { KERNEL, LAYERS, layerCalled, sourceOf } from "./lenet5.js";
 import { aboutLayer, explain, fromTo, inWords, nameOf, percent, placeOf, say, seenBy, unitAt } from "./explain.js";
+import { COLUMNS, NEEDED, ROWS } from "./layers.js";
 import { cells, frame, h, largest, line, oncePerFrame, sheet, squares } from "./view.js";
 
 export class Explorer {
@@ -27,7 +28,8 @@ export class Explorer {
       this.placeText,
       this.play,
     );
-    this.words = h("p", { class: "words", role: "status" });
+    this.words = h("p", { class: "words", "aria-hidden": "true" });
+    this.aloud = h("p", { class: "unseen", role: "status" });
     this.count = h("p", { class: "note" });
     this.title = h("h2", {});
     this.figures = h("div", { class: "figures" });
@@ -43,6 +45,7 @@ export class Explorer {
         this.placeRow,
       ),
       this.words,
+      this.aloud,
       this.figures,
       this.count,
     );
@@ -53,6 +56,7 @@ export class Explorer {
       this.draw();
     });
     palette.addEventListener("change", this.draw);
+    new ResizeObserver(this.draw).observe(this.element);
     this.draw();
   }
 
@@ -97,7 +101,7 @@ export class Explorer {
       nameOf(layer, unit),
       ...(layer.kind === "softmax"
         ? [": ", h("b", {}, percent(found.value))]
-        : [" = ", h("b", {}, say(found.value, 3))]),
+        : [" = ", h("b", {}, say(found.value))]),
     );
     this.say(`${nameOf(layer, unit)}: `, inWords(found));
     this.count.textContent = aboutLayer(layer);
@@ -113,11 +117,11 @@ export class Explorer {
   }
 
   say(name, text) {
-    // the name stands above for those who see; all is read aloud when it has stood for a moment
+    // shown at once; read aloud, with the name that stands above, when it has stood for a moment
+    this.words.textContent = text;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      if (this.words.textContent !== name + text)
-        this.words.replaceChildren(h("span", { class: "unseen" }, name), text);
+      if (this.aloud.textContent !== name + text) this.aloud.textContent = name + text;
     }, 150);
   }
 
@@ -135,8 +139,10 @@ export class Explorer {
     return part;
   }
 
-  sign(text) {
-    return h("span", { class: "sign", "aria-hidden": "true" }, text);
+  // A part with the sign that stands before it.
+  after(sign, part) {
+    part.dataset.sign = sign;
+    return part;
   }
 
   // The image, and how much of it the unit sees. In the first layers, pressing there moves the window.
@@ -192,7 +198,7 @@ export class Explorer {
     page.strokeStyle = this.palette.line;
     page.strokeRect(2.5, 2.5, width + 1, width + 1);
     frame(page, this.palette, 3 + column * cell, 3 + row * cell, cell, cell, 2);
-    return [this.sign("→"), part];
+    return [this.after("→", part)];
   }
 
   // Convolution and linear layers: values × weights = products, their sum, the bias.
@@ -211,8 +217,8 @@ export class Explorer {
     this.channel ??= sums.findIndex((each) => Math.abs(each) === largest(sums)); // the map that matters most
     if (channels > 1) parts.push(this.channels(products, sums, most, source));
     const shown = terms.slice(this.channel * per, this.channel * per + per);
-    const columns = convolution ? 5 : 12;
-    const cell = convolution ? 26 : 13;
+    const columns = convolution ? 5 : (this.element.clientWidth < NEEDED ? ROWS : COLUMNS)[per][0]; // as in the layers
+    const cell = convolution ? 26 : 11;
     const grey = source === "input" ? this.palette.grey : this.palette.signed;
     const given = convolution
       ? source === "input"
@@ -229,26 +235,29 @@ export class Explorer {
         cell,
         grey,
       ),
-      this.sign("×"),
-      this.table(
-        "weights",
-        channels > 1 ? `weights for map ${this.channel}` : "weights",
-        shown.map((term) => term.weight),
-        columns,
-        largest(terms.map((t) => t.weight)),
-        cell,
+      this.after(
+        "×",
+        this.table(
+          "weights",
+          channels > 1 ? `weights for map ${this.channel}` : "weights",
+          shown.map((term) => term.weight),
+          columns,
+          largest(terms.map((t) => t.weight)),
+          cell,
+        ),
       ),
-      this.sign("="),
-      this.table(
-        "products",
-        "products",
-        shown.map((term) => term.value * term.weight),
-        columns,
-        most,
-        cell,
+      this.after(
+        "=",
+        this.table(
+          "products",
+          "products",
+          shown.map((term) => term.value * term.weight),
+          columns,
+          most,
+          cell,
+        ),
       ),
-      this.sign("→"),
-      this.result(sum, bias, value, layer, terms.length),
+      this.after("→", this.result(sum, bias, value, layer, terms.length)),
       ...this.inMap(found),
     );
     return parts;
@@ -288,8 +297,8 @@ export class Explorer {
         most,
         count > 6 ? 5 : 8,
       );
-      chip.lastChild.textContent = say(sums[i]);
-      chip.setAttribute("aria-label", `map ${i} of ${source}: ${say(sums[i])}`);
+      chip.lastChild.textContent = say(sums[i], 2);
+      chip.setAttribute("aria-label", `map ${i} of ${source}: ${say(sums[i], 2)}`);
       chip.setAttribute("aria-pressed", i === this.channel);
     });
     return part;
@@ -297,7 +306,7 @@ export class Explorer {
 
   result(sum, bias, value, layer, count) {
     const row = (name, number, kind = "") =>
-      h("tr", { class: kind }, h("th", { scope: "row" }, name), h("td", {}, say(number, 3)));
+      h("tr", { class: kind }, h("th", { scope: "row" }, name), h("td", {}, say(number)));
     const next = LAYERS[LAYERS.indexOf(layer) + 1];
     const part = this.part("result", "add them up", () => [h("table")]);
     part.lastChild.replaceChildren(
@@ -326,7 +335,7 @@ export class Explorer {
       cell - 4,
       2,
     );
-    return [part, this.sign("→"), this.single("the largest", found.value, scale), ...this.inMap(found)];
+    return [part, this.after("→", this.single("the largest", found.value, scale)), ...this.inMap(found)];
   }
 
   single(caption, value, scale) {
@@ -357,10 +366,8 @@ export class Explorer {
     const from = this.table("before", `the sum in ${source}`, [before], 1, scale, 56);
     return [
       from,
-      this.sign("→"),
-      part,
-      this.sign("→"),
-      this.single("after ReLU", found.value, scale),
+      this.after("→", part),
+      this.after("→", this.single("after ReLU", found.value, scale)),
       ...this.inMap(found),
     ];
   }
@@ -368,28 +375,20 @@ export class Explorer {
   softmax(found) {
     const { terms, unit } = found;
     const sum = terms.reduce((total, term) => total + term.value, 0);
-    const digits = [...terms.keys()];
-    const row = (name, write) =>
-      h(
-        "tr",
-        {},
-        h("th", { scope: "row" }, name),
-        ...digits.map((digit) => h("td", { class: digit === unit ? "chosen" : "" }, write(terms[digit]))),
-      );
-    const part = this.part("powers", "from logits to probabilities", () => [
-      h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "table of the softmax" }, h("table")),
-    ]);
-    part.lastChild.firstChild.replaceChildren(
-      h(
-        "tr",
-        {},
-        h("th", { scope: "col" }, "digit"),
-        ...digits.map((digit) => h("th", { scope: "col", class: digit === unit ? "chosen" : "" }, digit)),
-      ),
-      row("logit (linear2)", (term) => say(term.logit)),
-      row("e to the power of (logit − largest)", (term) => say(term.value, 3)),
-      row(`divided by their sum, ${say(sum, 3)}`, (term) => percent(term.value / sum)),
-    );
+    const lines = [
+      ["digit", ...terms.keys()],
+      ["logit (linear2)", ...terms.map((term) => say(term.logit, 2))],
+      ["e to the power of (logit − largest)", ...terms.map((term) => say(term.value))],
+      [`divided by their sum, ${say(sum)}`, ...terms.map((term) => percent(term.value / sum))],
+    ];
+    const upright = this.element.clientWidth < 760; // too narrow for ten columns
+    const rows = upright ? lines[0].map((_, i) => lines.map((each) => each[i])) : lines;
+    const part = this.part("powers", "from logits to probabilities", () => [h("table")]);
+    const cell = (text, i, j) => {
+      const [tag, scope] = i === 0 ? ["th", "col"] : j === 0 ? ["th", "row"] : ["td"];
+      return h(tag, { scope, class: (upright ? i : j) === unit + 1 && "chosen" }, text);
+    };
+    part.lastChild.replaceChildren(...rows.map((row, i) => h("tr", {}, ...row.map((text, j) => cell(text, i, j)))));
     return [part];
   }
 }

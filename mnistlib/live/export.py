@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnistlib.checks import PATH, checked
-from mnistlib.files import DataError, atomic_write
+from mnistlib.base.checks import PATH, checked
+from mnistlib.base.files import DataError, atomic_write
 from mnistlib.networks import build
 from mnistlib.weights import load_weights
 

@@ -13,9 +13,10 @@ const STAGES = [
 ];
 // How the maps of a layer stand: so many in a row, each so large, with a gap. First side by side in columns, then one
 // below another.
-const COLUMNS = { 6: [1, 56, 6], 16: [2, 40, 6], 120: [5, 14, 1], 84: [4, 16, 1], 10: [1, 31, 6] };
-const ROWS = { 6: [6, 64, 4], 16: [8, 48, 4], 120: [24, 18, 1], 84: [21, 20, 1], 10: [10, 40, 4] };
-const NEEDED = 600; // pixels for the columns
+export const COLUMNS = { 6: [1, 56, 6], 16: [2, 40, 6], 120: [5, 14, 1], 84: [4, 16, 1], 10: [1, 31, 6] };
+export const ROWS = { 6: [6, 64, 4], 16: [8, 48, 4], 120: [24, 18, 1], 84: [21, 20, 1], 10: [10, 40, 4] };
+export const NEEDED = 600; // pixels for the columns
+const [LEAST, FULL, GAPS] = [925, 984, 408]; // the columns stand in one row from LEAST on; they shrink below FULL
 
 export class Layers {
   // With `still` nothing can be chosen: the layers only show what happens.
@@ -71,7 +72,7 @@ export class Layers {
   }
 
   listen(canvas, layer) {
-    const choose = ({ clientX, clientY, pointerType }) => {
+    const choose = ({ clientX, clientY, pointerType }, by = pointerType) => {
       const box = canvas.getBoundingClientRect();
       const { perRow, side, gap } = this.grid(layer);
       const x = clientX - box.left - 3;
@@ -85,12 +86,12 @@ export class Layers {
         this.state.select(
           layer.name,
           unitAt(layer, { map, row: inside(y, down), column: inside(x, across) }),
-          pointerType,
+          by,
         );
     };
-    canvas.addEventListener("click", choose);
+    canvas.addEventListener("click", (event) => choose(event));
     canvas.addEventListener("pointermove", (event) => {
-      if (event.buttons & 1 && event.pointerType === "mouse") choose(event);
+      if (event.buttons & 1 && event.pointerType === "mouse") choose(event, "drag");
     });
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
@@ -119,7 +120,9 @@ export class Layers {
   grid(layer) {
     if (this.inColumns) {
       const [perRow, side, gap] = COLUMNS[layer.maps];
-      return { perRow, side, gap };
+      const room = this.element.clientWidth;
+      const part = room < LEAST || layer.maps === 10 ? 1 : Math.min(1, (room - GAPS) / (FULL - GAPS));
+      return { perRow, side: Math.floor(side * part), gap };
     }
     const [perRow, most, gap] = ROWS[layer.maps];
     const room = this.element.clientWidth - 6;
@@ -186,20 +189,20 @@ export class Layers {
 
   paintBars() {
     const { state } = this;
-    const most = Math.max(...state.probabilities);
+    this.element.classList.toggle("blank", state.blank);
     this.bars.forEach((bar, digit) => {
       const p = state.probabilities[digit];
       bar.querySelector(".fill").style.width = `${100 * p}%`;
       bar.querySelector(".percent").textContent = percent(p);
-      bar.classList.toggle("most", p === most && !state.blank);
+      bar.classList.toggle("most", digit === state.answer && !state.blank);
       bar.classList.toggle("chosen", !this.still && state.layer.name === "softmax" && state.unit === digit);
       bar.setAttribute("aria-label", `digit ${digit}: ${percent(p)}`);
     });
   }
 }
 
-// The answer in words, "It reads 7 (99 %). Next: 2 (1 %).", as an element. It changes while one draws, and is read
-// aloud when it has stood for a moment. `more()` may add a sentence.
+// The answer in words, "It reads this as 7 (99 %). Second guess: 2 (1 %).", as an element. It changes while one draws,
+// and is read aloud when it has stood for a moment. `more()` may add a sentence.
 export function answerLine(state, more = () => "") {
   const shown = h("p", { class: "answer", "aria-hidden": "true" });
   const aloud = h("p", { class: "unseen", role: "status" });
@@ -217,8 +220,8 @@ export function answerLine(state, more = () => "") {
 }
 
 function answerOf(state) {
-  if (state.blank) return "Draw a digit.";
+  if (state.blank) return "Draw a digit. The network answers even to blank paper.";
   const order = [...state.probabilities.keys()].sort((a, b) => state.probabilities[b] - state.probabilities[a]);
   const [first, second] = order.map((digit) => `${digit} (${percent(state.probabilities[digit])})`);
-  return `It reads ${first}. Next: ${second}.`;
+  return `It reads this as ${first}. Second guess: ${second}.`;
 }

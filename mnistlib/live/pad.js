@@ -4,7 +4,7 @@ import { h } from "./view.js";
 
 const HELP =
   "Drawing area. Draw with mouse, finger or pen. Or with the keyboard: arrow keys move the pen, Space puts it down " +
-  "and lifts it.";
+  "and lifts it. Control and Z take the last change back.";
 
 export class Pad {
   // `changed(pad)` is called after each change, with `strokes` and `width` as mnistlib.live.pad.ink takes them.
@@ -13,6 +13,7 @@ export class Pad {
       palette,
       changed,
       strokes: [],
+      past: [], // { strokes, picture } before each change, for Undo
       width: 0.08,
       picture: null,
       drawing: false,
@@ -36,6 +37,8 @@ export class Pad {
       value: this.width,
       "aria-label": "Pen width",
     });
+    this.dot = h("i"); // as wide as the pen
+    this.back = h("button", { type: "button", onclick: () => this.undo() }, "Undo");
     this.hint = h("span", { class: "hint", "aria-hidden": "true" }, "Draw a digit here");
     this.element = h(
       "div",
@@ -45,9 +48,9 @@ export class Pad {
         "div",
         { class: "row" },
         h("button", { type: "button", onclick: () => this.clear() }, "Clear"),
-        h("button", { type: "button", onclick: () => this.undo() }, "Undo"),
-        h("label", { class: "row" }, "Pen", this.slider),
+        this.back,
       ),
+      h("label", { class: "row" }, "Pen", this.slider, h("span", { class: "dot" }, this.dot)),
     );
     this.listen();
     palette.addEventListener("change", () => this.draw());
@@ -76,18 +79,23 @@ export class Pad {
     for (const name of ["pointerup", "pointercancel"])
       paper.addEventListener(name, () => {
         this.drawing = false;
-        this.update();
       });
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key !== "z" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      this.undo();
+    });
     paper.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-      if (!step && event.key !== " ") return;
+      if (!step && event.key !== " ") return undefined;
       event.preventDefault();
       event.stopPropagation();
       this.keys = true;
       if (step) this.pen = this.pen.map((n, i) => Math.round(1000 * Math.min(1, Math.max(0, n + step[i] / 28))) / 1000);
       else if ((this.down = !this.down)) this.begin([]);
-      if (this.down) this.strokes.at(-1).push(this.pen);
-      this.update();
+      if (!this.down) return this.draw(); // the pen only moves
+      this.strokes.at(-1).push(this.pen);
+      return this.update();
     });
     paper.addEventListener("blur", () => {
       this.keys = this.down = false;
@@ -100,18 +108,33 @@ export class Pad {
   }
 
   begin(stroke) {
+    this.keep();
     this.picture = null;
-    this.strokes.push(stroke);
+    this.strokes = [...this.strokes, stroke];
     this.update();
   }
 
+  // Remember what is on the pad, before it changes.
+  keep() {
+    this.past.push({ strokes: this.strokes, picture: this.picture });
+  }
+
   clear() {
+    if (this.empty) return;
+    this.keep();
     this.set([]);
     this.changed(this);
   }
+
   undo() {
-    this.set(this.strokes.slice(0, -1));
+    const before = this.past.pop();
+    if (!before) return;
+    this.set(before.strokes, this.width, before.picture);
     this.changed(this);
+  }
+
+  get empty() {
+    return !this.picture && !this.strokes.length;
   }
 
   // Strokes from elsewhere, or a finished picture of 28 × 28 pixels to show instead.
@@ -121,6 +144,7 @@ export class Pad {
       width,
       picture,
       down: false,
+      drawing: false,
     });
     this.slider.value = width;
     this.draw();
@@ -136,7 +160,9 @@ export class Pad {
     const page = this.paper.getContext("2d");
     const { palette } = this;
     page.clearRect(0, 0, side, side);
-    this.hint.hidden = Boolean(this.strokes.length || this.picture || this.keys);
+    this.hint.hidden = !this.empty || this.keys;
+    this.back.setAttribute("aria-disabled", !this.past.length); // not `disabled`: the focus stays on it
+    this.dot.style.width = `${100 * this.width}cqw`;
     if (this.picture) {
       page.fillStyle = palette.ink;
       this.picture.forEach((grey, i) => {

@@ -11,7 +11,7 @@ import traitlets
 from PIL import Image
 from torch import nn
 
-from mnistlib.checks import checked
+from mnistlib.base.checks import checked
 from mnistlib.data import Split, load
 from mnistlib.live.bundle import HERE, bundle
 from mnistlib.live.export import web_bytes

@@ -18,17 +18,16 @@ const [weights, tries] = await Promise.all([bytesOf("lenet5.safetensors"), examp
 const course = await readWeights(new Blob([weights]));
 const palette = new Palette(find(".lenet5"));
 const state = new State(course.parameters);
-const networks = { course: { name: "the course’s, trained", ...course } };
+const networks = { course: { name: "trained by the course", ...course } };
 
 // 1 The digit: drawn, or one of the test set's; prepared, then changed, then shown to the network.
-let example = null;
 const prepare = find("#prepare");
 const changes = new Changes(state, () => show());
-const pad = new Pad(palette, () => {
-  example = null;
-  show();
-});
+const pad = new Pad(palette, () => show());
+let example; // the test digit on the pad
 const show = oncePerFrame(() => {
+  example = tries.find((each) => each.pixels === pad.picture);
+  prepare.disabled = Boolean(example);
   const drawing = example ? null : ink(pad.strokes, pad.width);
   state.look(changes.of(example ? example.pixels : prepare.checked ? asMnist(drawing) : asItIs(drawing)));
 });
@@ -37,7 +36,6 @@ find("#pad").append(pad.element);
 find("#changes").append(changes.element);
 
 function take(each) {
-  example = each;
   changes.reset();
   pad.set([], pad.width, each.pixels);
   show();
@@ -48,9 +46,13 @@ function thumbnail(each) {
   const canvas = h("canvas");
   const button = h(
     "button",
-    { type: "button", class: "thumb", title: name, "aria-label": name, onclick: () => take(each) },
+    { type: "button", class: "thumb", title: name, "aria-label": name },
     canvas,
   );
+  button.addEventListener("click", () => {
+    pad.keep();
+    take(each);
+  });
   const draw = () => picture(canvas, palette, each.pixels, 28);
   palette.addEventListener("change", draw);
   draw();
@@ -63,17 +65,27 @@ const explorer = new Explorer(state, palette);
 find("#layers").append(layers.element);
 find("#unit").append(explorer.element);
 const seen = find("#seen");
-seen.after(answerLine(state, () => (example ? ` The label says ${example.label}.` : "")));
-const drawSeen = oncePerFrame(() => picture(seen, palette, state.pixels, 42));
+const isWrong = () => Boolean(example) && example.label !== state.answer;
+const verdict = answerLine(state, () =>
+  example ? ` ${isWrong() ? "Wrong: the" : "The"} correct answer is ${example.label}.` : "",
+);
+seen.after(verdict);
+const drawSeen = oncePerFrame(() => {
+  picture(seen, palette, state.pixels, 42);
+  verdict.classList.toggle("wrong", isWrong());
+  find("#stretched").textContent = state.padded ? "with a border, as 32 × 32" : "stretched to 32 × 32";
+});
 state.addEventListener("answer", drawSeen);
 palette.addEventListener("change", drawSeen);
 state.addEventListener("select", ({ by }) => {
   if (!by) return;
   open("unit");
   const narrow = !layers.inColumns;
-  find("#back").hidden = !narrow;
-  if (narrow && by !== "keys")
+  const away = narrow || find("#unit").getBoundingClientRect().top + 150 > innerHeight; // its sentence is not seen
+  if (away) find("#back").hidden = false;
+  if (away && by !== "keys" && by !== "drag")
     find("#tools").scrollIntoView({
+      block: narrow ? "start" : "nearest",
       behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
     });
 });
@@ -94,7 +106,7 @@ choice.addEventListener("change", () => use(choice.value));
 
 const trainer = new Trainer(palette, (parameters) => {
   const first = !networks.trained;
-  offer("trained", { name: "yours, trained here", network: "lenet5", parameters });
+  offer("trained", { name: "trained here by you", network: "lenet5", parameters });
   if (first || choice.value === "trained" || trainer.step === 0) use("trained");
 });
 trainer.start.addEventListener("click", () => networks.trained && use("trained"));
@@ -106,14 +118,11 @@ async function openFile(file) {
   if (!file) return;
   open("own");
   try {
-    const { network, parameters, facts: found } = await readWeights(file);
-    offer("file", { name: `yours, ${file.name}`, network, parameters });
+    const { network, parameters } = await readWeights(file);
+    offer("file", { name: `from ${file.name}`, network, parameters });
     use("file");
-    const extra = Object.entries(found)
-      .filter(([key]) => key !== "network")
-      .map(([key, value]) => `${key}: ${value}`)
-      .join(", ");
-    message.textContent = `${file.name} is a ${network} and now runs above${extra ? ` (${extra})` : ""}.`;
+    const name = network === "lenet5" ? "LeNet-5" : "LeNet-5, padded";
+    message.textContent = `${file.name} (${name}) is loaded and in use.`;
     message.className = "words good";
   } catch (error) {
     message.textContent = `${file.name}: ${error.message}`;

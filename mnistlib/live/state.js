@@ -47,6 +47,11 @@ export class State extends EventTarget {
   get probabilities() {
     return this.net.units.softmax;
   }
+
+  // The digit with the largest probability.
+  get answer() {
+    return this.probabilities.indexOf(Math.max(...this.probabilities));
+  }
 }
 
 // The ten probabilities for 784 numbers in 0–1, which are rounded to 256 grey levels first, as pictures store them.

@@ -1,7 +1,7 @@
 // Training in the page: settings, buttons, and two curves. The work is done in worker.js.
 
 import { mnist } from "./data.js";
-import { h, line, oncePerFrame, sheet } from "./view.js";
+import { h, largest, line, oncePerFrame, sheet } from "./view.js";
 import { thousands } from "./explain.js";
 
 // Below it no loss can fall with a softmax too many (notebook 03): 1.4612.
@@ -27,25 +27,33 @@ export class Trainer {
         { onchange: () => this.settings() },
         ...values.map((value) => h("option", { selected: value === chosen }, value)),
       );
-    const box = (checked, text) => {
+    const box = (checked, text, title) => {
       const input = h("input", { type: "checkbox", checked, onchange: () => this.settings() });
-      return [input, h("label", { class: "control" }, input, ` ${text}`)];
+      return [input, h("label", { class: "control", title }, input, ` ${text}`)];
     };
     this.lr = choice([0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1], 0.002);
     this.batch = choice([1, 8, 32, 128], 32);
-    const [shuffle, shuffleRow] = box(true, "shuffle the digits");
+    const [shuffle, shuffleRow] = box(true, "shuffle the digits", "Another order in each epoch, from the next one on");
     const [twice, twiceRow] = box(false, "softmax twice (the mistake of notebook 03)");
+    this.mistake = h(
+      "p",
+      { class: "note", hidden: true },
+      "Softmax twice: the loss applies softmax itself, so the network must not do it too. If it does, the correct " +
+        "digit gets at most e / (e + 9) = 0.232, and the loss cannot fall below −ln 0.232 = 1.46: its floor.",
+    );
     Object.assign(this, { shuffle, twice });
     this.seed = h("input", {
       type: "number",
       min: 0,
       max: 999999,
       value: 0,
-      onchange: () => this.worker && this.reset(),
+      onchange: () => {
+        this.seed.value = Math.max(0, Math.min(999999, Math.trunc(Number(this.seed.value)))); // a whole number from 0
+      },
     });
     this.start = h("button", { type: "button", class: "main", onclick: () => this.toggle() }, "Train");
     this.one = h("button", { type: "button", onclick: () => this.send("step") }, "One step");
-    this.again = h("button", { type: "button", onclick: () => this.reset() }, "Reset");
+    this.again = h("button", { type: "button", onclick: () => this.send("reset") }, "Reset");
     this.status = h(
       "p",
       { class: "words" },
@@ -57,8 +65,8 @@ export class Trainer {
     this.charts = h(
       "div",
       { class: "charts" },
-      h("figure", {}, h("figcaption", {}, "loss of each step"), this.lossChart),
-      h("figure", {}, h("figcaption", {}, "accuracy on 500 test digits"), this.accuracyChart),
+      h("figure", {}, h("figcaption", {}, "loss. Grey: each step; blue: mean of the last 20"), this.lossChart),
+      h("figure", {}, h("figcaption", {}, "accuracy on 500 test digits. Dashed: 90 %, to compare"), this.accuracyChart),
     );
     this.element = h(
       "div",
@@ -71,17 +79,26 @@ export class Trainer {
         this.again,
         h("label", { class: "control" }, "learning rate ", this.lr),
         h("label", { class: "control" }, "batch size ", this.batch),
-        h("label", { class: "control" }, "seed ", this.seed),
+        h(
+          "label",
+          { class: "control" },
+          "seed ",
+          this.seed,
+          h("span", { class: "note" }, "a new seed begins anew, at Reset"),
+        ),
         shuffleRow,
         twiceRow,
       ),
       this.status,
       this.aloud,
+      this.mistake,
       this.charts,
       h(
         "p",
         { class: "note" },
-        "The seed decides the random weights and the order of the digits: the same settings give the same curves.",
+        "Loss: how wrong the network is; 0 is perfect. Learning rate: how far each step moves the weights. " +
+          "Batch size: how many digits a step looks at. You can change these while it trains. Seed: it decides the " +
+          "random weights and the order of the digits, so the same settings give the same curves.",
       ),
     );
     this.draw = oncePerFrame(() => this.paint());
@@ -97,7 +114,7 @@ export class Trainer {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
       const digits = await mnist((done, total) => {
         const of = total ? ` of ${megabytes(total)}` : "";
-        this.tell(`MNIST is being loaded: ${megabytes(done)}${of} MB.`);
+        this.tell(`Loading MNIST: ${megabytes(done)}${of} MB.`);
       });
       this.count = digits.train.labels.length;
       this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -107,7 +124,7 @@ export class Trainer {
       };
       this.worker.postMessage({ type: "data", ...digits });
       this.settings();
-      this.reset();
+      this.send("reset");
     } catch (error) {
       this.tell(`MNIST could not be loaded, so nothing can be trained here: ${error.message}`, true);
     }
@@ -123,23 +140,20 @@ export class Trainer {
       shuffle: this.shuffle.checked,
       twice: this.twice.checked,
     });
+    this.mistake.hidden = !this.twice.checked;
     this.draw();
   }
 
   async send(type) {
-    (await this.ready())?.postMessage({ type, seed: Math.abs(Math.trunc(Number(this.seed.value))) || 0 });
+    (await this.ready())?.postMessage({ type, seed: Number(this.seed.value) });
   }
 
   toggle() {
     return this.send(this.running ? "pause" : "start");
   }
 
-  async reset() {
-    Object.assign(this, { losses: [], accuracies: [] });
-    await this.send("reset");
-  }
-
   hear({ step, seen, losses, accuracies, parameters, rate, running }) {
+    if (step === 0) Object.assign(this, { losses: [], accuracies: [] }); // a new network
     this.losses.push(...losses);
     this.accuracies.push(...accuracies);
     Object.assign(this, { step, seen, rate, running, parameters });
@@ -164,15 +178,17 @@ export class Trainer {
         Math.min(560, (this.charts.clientWidth - 24) / (this.charts.clientWidth > 620 ? 2 : 1)),
       ),
       lossEnd = Math.max(30, this.step);
+    let tick = 0.5; // the axis grows with the loss
+    while (5 * tick < largest(losses.filter(Number.isFinite))) tick *= 2;
     const smooth = losses.map((_, i) => mean(losses.slice(Math.max(0, i - 19), i + 1)));
     this.curve(
       this.lossChart,
       width,
       lossEnd,
-      [0, 0.5, 1, 1.5, 2, 2.5],
-      (y) => y.toFixed(1),
+      [0, 1, 2, 3, 4, 5].map((i) => i * tick),
+      (y) => (tick < 1 ? y.toFixed(1) : thousands(y)),
       [
-        { points: losses.map((y, i) => [i + 1, y]), colour: this.palette.line },
+        { points: losses.map((y, i) => [i + 1, y]), colour: this.palette.muted },
         { points: smooth.map((y, i) => [i + 1, y]), colour: this.palette.accent, width: 2 },
       ],
       this.twice.checked ? [FLOOR, "floor 1.46"] : null,
@@ -191,7 +207,8 @@ export class Trainer {
     const rate = this.rate ? ` ${thousands(Math.round(this.rate))} digits a second.` : "";
     this.tell(
       `Step ${thousands(this.step)}: ${thousands(this.seen)} of ${thousands(this.count)} digits seen${loss}; ` +
-        `${(100 * last[1]).toFixed(1)} % of 500 test digits are read correctly.${rate}`,
+        `${(100 * last[1]).toFixed(1)} % of the 500 test digits correct ` +
+        `(measured at step ${thousands(last[0])}).${rate}`,
       !this.running,
     );
     this.lossChart.setAttribute("aria-label", `Loss${loss || ": no step yet"} after step ${this.step}`);

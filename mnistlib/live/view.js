@@ -107,8 +107,8 @@ export function frame(page, palette, left, top, width, height, line = 2) {
   page.strokeRect(left - line / 2, top - line / 2, width + line, height + line);
 }
 
-// A table of numbers in coloured cells, with the numbers written where there is room.
-export function cells(canvas, palette, colours, values, columns, scale, cell, digits = 2) {
+// A table of numbers in coloured cells, with the numbers written where there is room: two digits, or two decimals.
+export function cells(canvas, palette, colours, values, columns, scale, cell) {
   const rows = values.length / columns;
   const page = sheet(canvas, columns * cell, rows * cell);
   squares(page, colours, values, columns, scale, [0, 0, columns * cell, rows * cell]);
@@ -124,10 +124,12 @@ export function cells(canvas, palette, colours, values, columns, scale, cell, di
   });
   values.forEach((value, i) => {
     const colour = shade(colours, value, scale);
-    const light = 0.3 * (colour & 255) + 0.59 * ((colour >> 8) & 255) + 0.11 * ((colour >> 16) & 255);
-    page.fillStyle = light > 124 ? "#14161a" : "#ffffff";
-    const text =
-      Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−").replace("0.", ".");
+    const [red, green, blue] = [0, 8, 16].map((shift) => (((colour >> shift) & 255) / 255) ** 2.2);
+    const light = 0.2126 * red + 0.7152 * green + 0.0722 * blue; // as WCAG has it; the contrast is 4.5 or more
+    page.fillStyle = light > 0.179 ? "#000000" : "#ffffff";
+    const size = Math.abs(value);
+    const digits = cell > 40 || size < 0.995 ? 2 : size < 9.95 ? 1 : 0;
+    const text = size < 0.005 ? "0" : value.toFixed(digits).replace(/^(-?)0\./, "$1.").replace("-", "−");
     page.fillText(text, ((i % columns) + 0.5) * cell, (Math.floor(i / columns) + 0.54) * cell);
   });
 }

@@ -47,7 +47,7 @@ export async function readWeights(file) {
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(bytes.buffer, 8, length)));
   } catch {
     throw new Error(
-      "This file does not hold weights, or it is damaged. Make one with: python -m mnistlib export --web my-lenet5.pt",
+      "This is not a weights file, or it is damaged. Make one with: python -m mnistlib export --web my-lenet5.pt",
     );
   }
   const { __metadata__: facts = {}, ...tensors } = header ?? {};

@@ -9,16 +9,20 @@ let data, settings; // what the page sent
 let net, optimizer, random, order, at, step, seen, tested; // the training
 let losses, accuracies, digits, time; // what is to be reported; the speed is digits / time
 let running = false;
+let seed, timer; // the timer waits for the next tenth of a second
 
 const imageOf = ({ images }, i) => asInput(images.subarray(784 * i, 784 * i + 784));
 
-function reset({ seed }) {
+function reset(message) {
+  stop();
+  seed = message.seed;
   net = new LeNet5(randomParameters(seed));
   optimizer = new Adam(net.parameters);
   random = randomNumbers(seed + 1);
   [order, at, step, seen, tested] = [null, 0, 0, 0, -1];
   [losses, accuracies, digits, time] = [[], [], 0, 0];
-  if (data) test();
+  test();
+  report();
 }
 
 function oneStep() {
@@ -70,20 +74,25 @@ function report() {
 function work() {
   // for a tenth of a second, then look for messages
   const end = performance.now() + 100;
-  while (running && performance.now() < end) oneStep();
+  while (performance.now() < end) oneStep();
   report();
-  if (running) setTimeout(work);
+  timer = setTimeout(work);
+}
+
+function stop() {
+  clearTimeout(timer);
+  running = false;
 }
 
 onmessage = ({ data: { type, ...message } }) => {
   if (type === "data") data = message;
   if (type === "settings") settings = message;
-  if (type === "reset") {
-    running = false;
-    reset(message);
+  const anew = step === 0 && message.seed !== seed && (type === "step" || type === "start");
+  if (type === "reset" || anew) reset(message);
+  if (type === "pause") {
+    stop();
     report();
   }
-  if (type === "pause") running = false;
   if (type === "step" && !running) {
     oneStep();
     report();

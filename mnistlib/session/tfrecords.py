@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from mnistlib.checks import PATH, checked
+from mnistlib.base.checks import PATH, checked
+from mnistlib.base.files import DataError, atomic_write
 from mnistlib.data import Split, load
-from mnistlib.files import DataError, atomic_write
 
 PARTS = {"train": 49_000, "valid": 14_000, "test": 7_000}
 SEED = 101011

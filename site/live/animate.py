@@ -10,7 +10,7 @@ import publish
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-VIEW, SIZE, LARGEST = {"width": 1280, "height": 985}, (896, 690), 1_000_000
+VIEW, SIZE, LARGEST = {"width": 1280, "height": 1056}, (896, 739), 1_000_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THREE = [
     (0.3, 0.24),
