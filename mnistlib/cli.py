@@ -31,6 +31,8 @@ OPTIONS = {  # what argparse is told about the parameters of the commands
     "workers": {"type": int, "help": "how many processes train at the same time"},
     "scheduler": {"metavar": "ADDRESS", "help": "a Dask cluster that you trust, such as tcp://10.0.0.5:8786"},
     "tfrecords": {"metavar": "FOLDER", "help": "train on the parts that the command tfrecords wrote"},
+    "format": {"choices": ("nbgrader", "otter"), "help": "the grader that will read them"},
+    "notebooks": {"nargs": "+", "metavar": "NUMBER", "help": "such as 01 02; without it, all ten"},
     "web": {"required": True, "metavar": "FILE", "help": "weights of a LeNet-5 from train --save, for the live page"},
     "out": {"metavar": "PATH", "help": "where to write; a sweep adds one line per run to this file"},
     "device": {"help": "auto, cpu, cuda, cuda:1 or mps; without it $MNISTLIB_DEVICE decides"},
@@ -191,6 +193,13 @@ def run_report(network="lenet-wide", tfrecords=None, out="report", **settings):
     session = reports.run_session(network, *splits, places=places, warning=warning, **settings)
     page = reports.write_reports(session, out)
     print(f"{session.history}\ntest: {session.tested}\n{page}")
+
+
+def run_assignment(format="nbgrader", notebooks=(), out="assignments"):
+    """Write exercises as assignments for nbgrader or Otter-Grader."""
+    from mnistlib.exercises import assignment
+
+    assignment.run_assignment(format, notebooks, out)
 
 
 def run_export(web=None, out=None):

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from myst_nb.core.render import NbElementRenderer
 
 project = html_title = "MNIST and LeNet-5"
 language = "en"
 
 extensions = ["myst_nb"]
+myst_enable_extensions = ["dollarmath", "amsmath"]
+html_math_renderer = "mathml"  # browsers draw it themselves, without a script
 nb_execution_mode = "off"  # the pages show what the notebooks have stored
 nb_merge_streams = True
 smartquotes = False  # the text as it is written
@@ -39,7 +43,18 @@ def setup(app):
         return [image]
 
     NbElementRenderer.render_image = render_image
+    app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
     app.connect("build-finished", finish)
+
+
+def mathml(display):
+    """Return what Sphinx calls for a formula: it is written as MathML."""
+
+    def visit(self, node):
+        self.body.append(convert(node.astext(), display=display))
+        raise nodes.SkipNode
+
+    return visit, None
 
 
 def finish(app, error):
