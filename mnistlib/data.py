@@ -68,30 +68,34 @@ class Split:
 
     def take(self, which) -> "Split":
         """Return the first ``which`` images, or those at the indices of a list, an index tensor or a boolean mask."""
-        if is_whole(which) and which >= 0:
-            index = slice(operator.index(which))
-        elif np.ndim(which) == 1:
-            index = torch.as_tensor(which, device=self.images.device)
-            index = index if len(index) else index.long()  # an empty list has no dtype of its own
-        else:
-            raise ValueError(f"take needs a number from 0 on, a list of indices or a mask; got {which!r}.")
-        return replace(self, images=self.images[index], labels=self.labels[index])
+        try:
+            if is_whole(which) and which >= 0:
+                index = slice(operator.index(which))
+            else:
+                index = torch.as_tensor(which, device=self.images.device)
+                index = index if len(index) else index.long()  # an empty list has no dtype of its own
+            return replace(self, images=self.images[index], labels=self.labels[index])
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            what = f"a number from 0 on, a list of indices below {len(self):,}, or a mask"
+            raise ValueError(f"take needs {what}; got {which!r:.80}.") from None
 
+    @checked
     def split(self, *sizes: int, seed: int = 0) -> list["Split"]:
         """Shuffle the images, then cut them into parts of these sizes, which must add up to all images.
 
         Python's ``random.Random(seed).shuffle`` gives the same order on every machine and in every version.
         """
-        if not all(map(is_whole, sizes)) or sum(sizes) != len(self) or min(sizes, default=0) < 1:
+        if sum(sizes) != len(self) or min(sizes, default=0) < 1:
             raise ValueError(f"sizes must be whole numbers above 0 that add up to {len(self):,}; got {sizes}.")
         order = list(range(len(self)))
         random.Random(operator.index(seed)).shuffle(order)
         return [self.take(part) for part in torch.tensor(order).split([operator.index(size) for size in sizes])]
 
+    @checked
     def resized(self, size: int) -> "Split":
         """Stretch each image to ``size × size`` with bilinear interpolation, as torchvision's Resize does."""
-        if not is_whole(size) or size < 1:
-            raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}.")
+        if not 1 <= size <= 10_000:
+            raise ValueError(f"size must be 1 to 10,000 pixels; got {size}.")
         if self.images.shape[-2:] == (size, size):
             return self
         images = F.interpolate(self.images.cpu(), (size, size), mode="bilinear", antialias=True)  # the same on a GPU

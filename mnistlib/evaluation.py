@@ -86,6 +86,8 @@ class Evaluation:
 
         They are NaN where a class, or all others, do not occur. Introduced in notebook 04.
         """
+        if not 0 <= label < len(self.classes):
+            raise ValueError(f"label must be 0 to {len(self.classes) - 1}; got {label}.")
         from sklearn.metrics import auc, roc_curve  # here, because importing it takes a second
 
         positive, score = (self.labels == label).numpy(), self.probabilities[:, label].double().numpy()

@@ -33,13 +33,15 @@ def fit_seeds(
     train: Split,
     valid: Split | None = None,
     *,
-    progress=True,
+    progress: bool = True,
     **settings,
 ) -> Ensemble:
     """Build and train ``network``, a key of `NETWORKS` or a function of the seed, once for each seed. Notebook 06.
 
     ``settings`` are those of `fit`, without ``seed``. Raises ValueError for seeds that repeat, and as `fit` does.
     """
+    if isinstance(network, nn.Module):
+        raise TypeError("network must be a key or a function of the seed, as each seed needs a new network.")
     seeds = list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}.")

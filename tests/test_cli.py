@@ -95,7 +95,7 @@ BAD = {  # words: what the error says
     f"{TRAIN} --lr 1e30": "training diverged",
     f"{TRAIN} --valid 2000": "--valid must be 0 to 1,999",
     "sweep --networks lenet": "unknown network 'lenet'",
-    "sweep --seeds 0": "at least one",
+    "sweep --seeds 0": "give recipes, seeds",
     "sweep --epochs 0": "epochs must be",
     "sweep --workers 0": "workers=0",
     "sweep --networks mlp --datasets EMNIST": "unknown dataset 'EMNIST'",

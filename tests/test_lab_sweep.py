@@ -166,8 +166,8 @@ def test_seeds_are_stacked_where_they_differ_in_nothing_else(datasets):
     ("options", "match"),
     [
         ({"recipes": []}, "give recipes, seeds that are whole numbers from 0, .* got 0 recipes"),
-        *(({"seeds": seeds}, "seeds that are whole numbers") for seeds in ([], [1.5], [True], [-1], [2**70])),
-        ({"workers": 0}, "at least one worker"),
+        *(({"seeds": seeds}, "seeds (that are whole numbers|must be)") for seeds in ([], [1.5], [True], [-1], [2**70])),
+        ({"workers": 0}, "1 to 1,000 workers"),
         ({"recipes": Recipe("mlp", valid=300)}, "too few images to keep 300"),
         ({"recipes": Recipe("mlp", valid=250)}, "batch_size must be 1 to 50"),
         ({"recipes": Recipe("mlp", "EMNIST", valid=0)}, "unknown dataset 'EMNIST'"),
@@ -175,7 +175,7 @@ def test_seeds_are_stacked_where_they_differ_in_nothing_else(datasets):
     ids=str,
 )
 def test_a_bad_setting_is_named_before_anything_is_trained_or_written(run, tmp_path, trained, options, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((ValueError, TypeError), match=match):
         run(**{"out": tmp_path / "runs.jsonl", **options})
     assert trained == []
     assert list(tmp_path.iterdir()) == []

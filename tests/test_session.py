@@ -152,7 +152,7 @@ def test_batches_hold_all_records_in_order_and_the_last_what_is_left(place):
 def test_what_cannot_be_written_or_read_is_refused(tmp_path, fake_split, monkeypatch):
     with pytest.raises(ValueError, match="has 10 places, but the split has 2 classes"):
         tfrecords.write(fake_split(2, classes=("a", "b")), tmp_path / "folder" / "file")
-    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="batch_size must be 1 to"):
         next(tfrecords.read(tmp_path / "file", 0))
     for use in (lambda: tfrecords.read_split(tmp_path / "absent"), lambda: next(tfrecords.records(tmp_path))):
         with pytest.raises(DataError, match=f"cannot read {tmp_path}.*: python -m mnistlib tfrecords --out FOLDER"):

@@ -13,13 +13,12 @@ from matplotlib.text import Text
 from torch import nn
 from torch.nn import functional as F
 
-from mnistlib import data
 from mnistlib.evaluation import confusion_table
 from mnistlib.lab import results
 from mnistlib.lab.store import sample
 from mnistlib.layers import layer_table
 from mnistlib.networks import NETWORKS, build
-from mnistlib.show import compare, hiragana
+from mnistlib.show import compare
 from mnistlib.show.diagrams import draw
 
 
@@ -193,14 +192,3 @@ def test_confusions_show_errors_only_with_the_largest_as_numbers():
     (axes,) = (a for a in compare.confusions({"net": pd.DataFrame(counts)}).axes if a.axison)
     assert [text.get_text() for text in axes.texts if text.get_text()] == ["5", "6", "7", "8", "9"]
     assert axes.get_title() == "net\n45 errors"
-
-
-def test_characters_have_the_strokes_taught_in_school():
-    taught = {"o": 3, "ki": 4, "su": 2, "tsu": 1, "na": 4, "ha": 3, "ma": 3, "ya": 3, "re": 2, "wo": 3}
-    assert {name: len(hiragana.POINTS[name]) for name in data.CLASSES["KMNIST"]} == taught
-    for points in itertools.chain(*hiragana.POINTS.values()):
-        line = hiragana.smooth(points)
-        assert max(np.linalg.norm(line - point, axis=1).min() for point in points) < 1e-7  # it passes the points …
-        assert 3 < line.min() < line.max() < 97  # … inside the square
-    assert unreadable(hiragana.draw_characters()) == []
-    assert set(taught) <= set(re.findall(r"\w+", hiragana.ALT))

@@ -1,9 +1,9 @@
 """Check arguments against the types in a signature, so that a mistake ends in one clear sentence."""
 
 import os
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from functools import cache, wraps
-from inspect import signature
+from inspect import Parameter, signature
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
@@ -35,7 +35,8 @@ def checked(function):
     @wraps(function)
     def call(*args, **kwargs):
         for name, value in parameters.bind(*args, **kwargs).arguments.items():
-            if name in hints() and not fits(value, hints()[name]):
+            several = parameters.parameters[name].kind is Parameter.VAR_POSITIONAL
+            if name in hints() and not all(fits(each, hints()[name]) for each in (value if several else [value])):
                 kinds = get_args(hints()[name]) if get_origin(hints()[name]) is UnionType else [hints()[name]]
                 wanted = " or ".join(WORDS.get(getattr(kind, "__name__", ""), str(kind)) for kind in kinds)
                 where, got = function.__qualname__.removesuffix(".__init__"), " ".join(repr(value).split())
@@ -51,16 +52,20 @@ def fits(value, hint) -> bool:
     if kind is UnionType:
         return any(fits(value, each) for each in inner)
     if kind is bool:
-        return True  # whatever is given, it is true or false
+        return getattr(value, "ndim", 0) == 0  # whatever else is given, it is true or false
     if kind in (int, float):
         real = "float" in str(getattr(value, "dtype", type(value))) and getattr(value, "ndim", 0) == 0
         return is_whole(value) or (kind is float and real)
     if kind is Callable:
         return callable(value)
     if inner and kind is not dict:  # of a sequence; an array of numbers is one, an iterator would be used up
-        listed = isinstance(value, kind) or (hasattr(value, "__array__") and value.ndim == 1)
-        return listed and (not isinstance(value, Sized) or all(fits(each, inner[0]) for each in value))
-    return isinstance(value, kind)
+        listed = isinstance(value, kind) or hasattr(value, "__array__")
+        return (
+            listed
+            and getattr(value, "ndim", 1) == 1
+            and (not isinstance(value, Sized) or all(fits(each, inner[0]) for each in value))
+        )
+    return isinstance(value, kind) and (kind is not Iterable or getattr(value, "ndim", 1) > 0)
 
 
 def is_whole(number) -> bool:

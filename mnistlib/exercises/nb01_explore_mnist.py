@@ -35,15 +35,19 @@ def check_nearest_mean(image, means, size=torch.square, axes=(1, 2), take=torch.
 
 
 def with_a_hint(shift):
-    """The function itself, with words about the most frequent error."""
+    """The function itself, with words about the two most frequent errors."""
 
     def shifted(images, right, down):
         try:
             return shift(images, right, down)
         except RuntimeError as error:
-            if "size (0)" not in str(error):
+            if "size (0)" in str(error):
+                hint = "A slice such as [:-0] is empty: treat a shift by 0 separately"
+            elif min(right, down) < 0:
+                hint = "Negative numbers move to the left and upwards: treat them separately"
+            else:
                 raise
-            raise RuntimeError(f"{error} A slice such as [:-0] is empty: treat a shift by 0 separately") from None
+            raise RuntimeError(f"{error}. {hint}") from None
 
     return shifted
 

@@ -23,6 +23,10 @@ def by_hand(function):
 @mistake("The kernel was rotated by 180°; lay it on the window as it is", turned=lambda kernel: kernel.flip(0, 1))
 @mistake("The last row and column are missing: there are height − rows + 1 positions", missing=1)
 @mistake("Multiply the window by the kernel before you add up", turned=torch.ones_like)
+@mistake(
+    "The kernel need not be 5 × 5: take its size from kernel.shape",
+    lambda image, kernel: torch.zeros(len(image) - 4, len(image[0]) - 4),
+)
 @mistake("The kernel reaches over the edge of the image; only positions where it fits count", frame=1)
 def check_convolve(image, kernel, turned=torch.clone, missing=0, frame=0):
     height, width = kernel.shape
@@ -40,18 +44,18 @@ def built(build):
 
 
 def layers(build):
-    """Each layer of the network that ``build`` returns, with its sizes."""
+    """Each layer of the network that ``build`` returns, with its sizes; "nothing" for one of twelve that is missing."""
     net = built(build)
     if not isinstance(net, nn.Module):
         return {"the result": net}
     leaves = [layer for layer in net.modules() if not any(layer.children())]
     names = ["in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding"]
-    found = {"the result": "a network", "the number of layers": len(leaves)}
+    found = {"the result": "a network", **{f"layer {number}": {"kind": "nothing"} for number in range(1, 13)}}
     for number, layer in enumerate(leaves, 1):
         sizes = {name: getattr(layer, name) for name in [*names, "dilation"] if hasattr(layer, name)}
         square = {name: size[0] for name, size in sizes.items() if isinstance(size, tuple) and len({*size}) == 1}
         found[f"layer {number}"] = {"kind": type(layer).__name__, **sizes, **square}
-    found["parameters"] = sum(p.numel() for p in net.parameters())
+    found |= {"the number of layers": len(leaves), "parameters": sum(p.numel() for p in net.parameters())}
     try:
         return {**found, "the shape of its answer to an image of 32 × 32": [*net(torch.zeros(1, 1, 32, 32)).shape]}
     except Exception as error:  # layers that do not fit together: the first wrong one has been named above

@@ -11,6 +11,7 @@ from mnistlib.exercises.check import exercise, mistake
 
 TWO_STEPS = "the right loss, and the right weights after one step and after two, with SGD and with Adam"
 DIAGNOSES = ["softmax too many", "rate too large", "labels shuffled", "healthy", "rate too small"]  # of A to E
+PATIENTS = {"A": {"twice": True}, "B": {"lr": 6}, "C": {"shuffled": True}, "D": {}, "E": {"lr": 0.0005}}
 squares = (lambda w: (w**2).sum(), torch.tensor([1.0, 2.0, 3.0]).double())
 mixed = (lambda w: w[0, 0] * w[1, 1] ** 2 + w[0, 1].exp(), torch.tensor([[0.5, -1.0], [0.0, 2.0]]).double())
 logits = torch.tensor([[2.0, 0, -1], [0.5, 1.5, 0], [-1, 0, 3], [1, 1, 0]])
@@ -74,6 +75,11 @@ def too_late(logits, labels, least=0.0, axis=1):
     return -logits.softmax(axis)[torch.arange(len(labels)), labels].clamp(min=least).log().mean()
 
 
+def of_batch(logits, labels):
+    z = logits - logits.max()
+    return (z.exp().sum(1).log() - z[torch.arange(len(labels)), labels]).mean()
+
+
 def clamps(right):
     """A hint for each usual way to keep a probability away from 0."""
     for least in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
@@ -96,6 +102,7 @@ def clamps(right):
 @mistake("The softmax is for each image: softmax(1)", partial(too_late, axis=0))
 @mistake("Only the probability of the correct class counts", of_all_classes)
 @mistake("That is one softmax too many", lambda logits, labels: of_each(logits.softmax(1), labels).mean())
+@mistake("Subtract the largest logit of each row, not of the whole batch: logits.max(1, keepdim=True).values", of_batch)
 @mistake("Subtract the largest logit from z_c, too", of_label=0)
 @mistake("Subtract the largest logit inside the sum, too", of_sum=0)
 @clamps

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from mnistlib.base.checks import PATH, checked
 from mnistlib.base.files import DataError
 from mnistlib.lab.targets import check_target
 from mnistlib.train import Callback
@@ -30,7 +31,8 @@ class Checkpoint(Callback):
     for a file that is damaged or cannot be written.
     """
 
-    def __init__(self, path):
+    @checked
+    def __init__(self, path: PATH):
         self.path = Path(os.path.realpath(path))
         self.partial = self.path.with_name(f".{self.path.name}.mnistlib-partial")
         self.lock = self.path.with_name(f".{self.path.name}.lock")

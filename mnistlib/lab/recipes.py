@@ -96,6 +96,7 @@ class Recipe:
             values = values | {"augmentation": Augmentation(**changes)}
         return cls(**values)
 
+    @checked
     def key(self, seed: int) -> str:
         """Return 16 hex digits that identify a run: a hash of the recipe, the seed, and the network's layers."""
         about = [self.to_dict(), int(seed), fingerprint(find(self.network).build(0))]

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
+from mnistlib.base.checks import PATH, checked
 from mnistlib.base.files import DataError
 from mnistlib.data import CLASSES, load
 from mnistlib.evaluation import confusion_table
@@ -21,7 +22,8 @@ from mnistlib.stats import confidence_interval
 BEGINNING = b'{"key": "'  # of each line
 
 
-def append(path, run: dict) -> None:
+@checked
+def append(path: PATH, run: dict) -> None:
     """Add one run to a file of results, as one line of JSON that is on the disk when this returns.
 
     Several processes may append at once. A line that a killed process left half written is removed, with a warning.
@@ -39,11 +41,12 @@ def append(path, run: dict) -> None:
             file.write(line if whole[-1:] in (b"", b"\n") else b"\n" + line)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, Timeout) as error:
+    except (OSError, Timeout, ValueError) as error:
         raise DataError(f"cannot write {path}: {error}. Make room there, or use another path.") from None
 
 
-def runs(path) -> list[dict]:
+@checked
+def runs(path: PATH) -> list[dict]:
     """Return the runs in a file of results, each key once; a last line that is half written is left out.
 
     Raises `DataError`, which names the file and the line, for anything else that is not a run.
@@ -76,7 +79,8 @@ def _without_torn_line(path: Path, content: bytes) -> bytes:
         return whole and whole + b"\n"
 
 
-def read(file="networks") -> pd.DataFrame:
+@checked
+def read(file: PATH = "networks") -> pd.DataFrame:
     """Return the runs in a file of results, one row per run: the fields of the recipe and of the run as columns.
 
     ``file`` is a path, or the name of results that come with the course, such as "networks". The columns
@@ -130,6 +134,7 @@ def confusion(runs: pd.DataFrame, labels: torch.Tensor | None = None) -> pd.Data
     return sum(confusion_table(labels, predictions(run, labels), classes) for _, run in runs.iterrows())
 
 
+@checked
 def table(runs: pd.DataFrame, by: str = "network", part: str = "test") -> pd.DataFrame:
     """Summarise runs: one row for each network, dataset, or other column ``by``. Introduced in notebook 05.
 
@@ -138,6 +143,8 @@ def table(runs: pd.DataFrame, by: str = "network", part: str = "test") -> pd.Dat
     ``epoch_seconds`` (minimum). For networks also ``title``, ``parameters`` and ``mult-adds``. NaN stands for what is
     not known.
     """
+    if missing := {by, f"{part}_accuracy", "network", "dataset"} - set(runs):
+        raise ValueError(f"the runs have no column {', '.join(sorted(missing))}. Give runs as lab.read returns them.")
     groups = runs.assign(accuracy=100 * runs[f"{part}_accuracy"]).groupby(by, sort=False)
     table = groups.accuracy.agg(seeds="count", mean="mean", sd="std", confidence_interval=_half_width)
     firsts = groups[["network", "dataset"]].first().to_numpy()

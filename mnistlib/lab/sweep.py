@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
@@ -21,7 +21,7 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
-from mnistlib.base.checks import is_whole
+from mnistlib.base.checks import PATH, checked
 from mnistlib.base.files import DataError
 from mnistlib.data import ImageDataset, load
 from mnistlib.evaluation import check_fits, evaluate
@@ -36,8 +36,17 @@ TIMEOUT = 30  # seconds for a cluster to answer, and to have a worker
 _one_at_a_time = threading.Lock()
 
 
+@checked
 def sweep(
-    recipes, seeds=range(10), out=None, *, workers=1, scheduler=None, datasets=None, progress=True, command=__name__
+    recipes: Recipe | Iterable[Recipe],
+    seeds: Iterable[int] = range(10),
+    out: PATH | None = None,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    datasets: dict | None = None,
+    progress: bool = True,
+    command: str = __name__,
 ) -> pd.DataFrame:
     """Train each recipe with each seed, measure it on the test images, and return one row per run, as `results.read`.
 
@@ -53,10 +62,9 @@ def sweep(
     written, both before the first training, and MemoryError when a process dies. Introduced in notebook 05.
     """
     recipes, seeds = [recipes] if isinstance(recipes, Recipe) else list(recipes), list(seeds)
-    whole = all(is_whole(number) and 0 <= number < 2**63 for number in [*seeds, workers - 1])
-    if not recipes or not seeds or not whole:
-        got = f"{len(recipes)} recipes, seeds {seeds} and workers={workers!r}"
-        raise ValueError(f"give recipes, seeds that are whole numbers from 0, and at least one worker; got {got}.")
+    if not recipes or not seeds or not 0 <= min(seeds) <= max(seeds) < 2**63 or not 1 <= workers <= 1_000:
+        got = f"{len(recipes)} recipes, seeds {seeds} and workers={workers}"
+        raise ValueError(f"give recipes, seeds that are whole numbers from 0, and 1 to 1,000 workers; got {got}.")
     keys = {recipe.key(seed): (recipe, int(seed)) for recipe, seed in itertools.product(recipes, seeds)}
     done = {run["key"]: run for run in (runs(out) if out is not None and check_target(out).exists() else [])}
     jobs = {key: job for key, job in keys.items() if key not in done}

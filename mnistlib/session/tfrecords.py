@@ -72,8 +72,8 @@ def read(path: PATH, batch_size: int = 50, count: int | None = None) -> Iterator
     that whole records are missing. Raises ValueError for a ``batch_size`` below 1, and `DataError`, which names the
     file, the record (from 0) and its byte, for what is damaged or of another kind. Introduced in notebook 08.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    if not 1 <= batch_size < 2**31:
+        raise ValueError(f"batch_size must be 1 to 2,147,483,647; got {batch_size}.")
     examples = _examples(path, count)
     while batch := list(itertools.islice(examples, batch_size)):
         images, labels = zip(*batch, strict=True)
