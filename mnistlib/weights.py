@@ -1,4 +1,4 @@
-"""Trained weights as files that cannot run code. Introduced in notebook 03."""
+"""Trained weights as files that hold numbers and text alone. Introduced in notebook 03."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def save_weights(net: nn.Module, path: PATH, key: str, **facts) -> None:
 def load_weights(path: PATH, key: str | None = None) -> nn.Module:
     """Return the network in a file that `save_weights` wrote, in evaluation mode. Introduced in notebook 03.
 
-    With ``key``, it must be that network. A file from a stranger cannot run code (``weights_only=True``). Raises
+    With ``key``, it must be that network. ``weights_only=True`` keeps a file from running code. Raises
     `DataError` when the file is missing, damaged, or holds other weights.
     """
     path = Path(path)

@@ -21,7 +21,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = ("tags", "jupyter", "cellView")  # of cells: directives, and what hides a source in JupyterLab and on Colab
 GITHUB = "https://github.com/"
 SETUP = """\
-# On Colab and Kaggle: install the course's helper package. Anywhere else this cell does nothing.
+# On Colab and Kaggle, mnistlib has to be installed first. Anywhere else this cell does nothing.
 import os
 import sys
 
