@@ -44,7 +44,13 @@ def setup(app):
 
     NbElementRenderer.render_image = render_image
     app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
+    app.connect("source-read", home)
     app.connect("build-finished", finish)
+
+
+def home(app, name, source):
+    """Let links to the README lead to the first page, which shows it."""
+    source[0] = source[0].replace("(../README.md)", "(../index.md)")
 
 
 def mathml(display):
