@@ -87,6 +87,8 @@ def difference(expected, got) -> str:
         return both if expected != got else ""
     if isinstance(expected, torch.Tensor | list | tuple | str):
         return f"{both}, of type {type(got).__name__}; it must be a {type(expected).__name__.lower()}"
+    if isinstance(expected, complex):  # what a mistake gives: the root of a negative number
+        return both if got != expected else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         item = ". `.item()` takes the number out of it" if getattr(got, "shape", None) == (1,) else ""
         return f"{both}, of type {type(got).__name__}; it must be a number{item}"

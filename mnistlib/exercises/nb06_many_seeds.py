@@ -1,6 +1,6 @@
 """Checks for the exercises of notebook 06."""
 
-from itertools import combinations
+from itertools import combinations, product
 from statistics import mean, pvariance, variance
 
 from mnistlib.exercises.check import exercise, mistake
@@ -21,6 +21,7 @@ def check_welch_error(first, second, spread=variance, sizes=1, root=0.5, less=1)
 @mistake("That is the best of all runs; take the mean over all choices of k", lambda accuracies, k: max(accuracies))
 @mistake("That is the mean of all runs; take the best of each choice", best=mean)
 @mistake("These are the k best runs; each choice of k runs is as probable", lambda a, k: mean(sorted(a)[-k:]))
+@mistake("Each run is chosen at most once", lambda a, k: mean(max(chosen) for chosen in product(a, repeat=k)))
 def check_expected_best(accuracies, k, best=max):
     return mean(best(chosen) for chosen in combinations(accuracies, k))
 
@@ -33,8 +34,10 @@ def check_expected_best(accuracies, k, best=max):
 )
 @mistake("Divide by n − 1", less=0)
 @mistake("That is the variance; take its root", root=1)
-def check_seed_sd(first_half, second_half, less=1, root=0.5):
-    return max(0, _covariance(first_half, second_half, less)) ** root
+@mistake("The covariance is negative here: return 0", positive=lambda covariance: covariance)
+@mistake("The covariance is negative here, so return 0, not the root of its size", positive=abs)
+def check_seed_sd(first_half, second_half, less=1, root=0.5, positive=lambda covariance: max(0, covariance)):
+    return positive(_covariance(first_half, second_half, less)) ** root
 
 
 def _covariance(first, second, less=1):

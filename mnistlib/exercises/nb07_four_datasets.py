@@ -16,7 +16,13 @@ def check_leaked(writers, train, test, among=lambda writers, test: len(test), un
     return sum((writer in trained) == known for writer in tested) / among(writers, tested)
 
 
+def pooled_z(errors_1, images_1, errors_2, images_2):
+    p = (errors_1 + errors_2) / (images_1 + images_2)
+    return (errors_2 / images_2 - errors_1 / images_1) / (p * (1 - p) * (1 / images_1 + 1 / images_2)) ** 0.5
+
+
 @exercise("right for three pairs of test sets", (82, 10_000, 540, 50_000), (70, 10_000, 60, 10_000), (5, 100, 0, 50))
+@mistake("That is the pooled version; use the formula of section 5", pooled_z)
 @mistake("The second error rate minus the first", order=-1)
 @mistake("The variances add; the standard errors do not", power=0.5)
 @mistake("Take the square root of the sum of the variances", root=1)

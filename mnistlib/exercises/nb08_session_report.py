@@ -25,6 +25,10 @@ def check_record_lengths(content, order="little", around=8 + 4 + 4, added=0):
 
 
 @exercise("right for five costs on two lists", (*six, 10, 1), (*six, 1, 1), (*six, 1, 9), (*five, 1, 1), (*five, 5, 1))
+@mistake(
+    "Try the costs out; the formula assumes calibrated probabilities",
+    lambda probability, is_five, miss, alarm: alarm / (alarm + miss),
+)
 @mistake("A probability of exactly the threshold is called 5: >=", reaches=gt)
 @mistake("Of equally cheap thresholds, return the largest", largest=False)
 @mistake("A five that is not called 5 is the miss", swapped=True)
