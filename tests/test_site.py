@@ -61,7 +61,7 @@ def test_the_pages_are_whole_and_accessible(site, theme, width):
             page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
             page.wait_for_timeout(100)  # until the page has noticed
             if WIDGET.search((PAGES / name).read_text("utf-8")):
-                page.locator(".lenet5.widget").wait_for()  # it is alive, and axe-core sees it
+                page.locator(".lenet5.widget").first.wait_for()  # it is alive, and axe-core sees it
                 widgets.append(name)
             for found in Axe().run(page).response["violations"]:
                 if found["id"] not in ALLOWED:
