@@ -5,7 +5,7 @@ const watch = new ResizeObserver(entries => {
         else target.removeAttribute("tabindex");
     }
 });
-document.querySelectorAll("pre, .text_html, .table-wrapper").forEach(part => watch.observe(part));
+document.querySelectorAll("pre, .text_html, .table-wrapper, .math-wrapper").forEach(part => watch.observe(part));
 
 // The widgets of a lesson: alive in the page, without Python.
 if (document.querySelector("div.cell")) import(new URL("../live/mount.js", document.currentScript.src));
