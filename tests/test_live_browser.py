@@ -19,6 +19,8 @@ SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]
 WIDTHS, ANSWER, WORDS = (1280, 375), ".verdict .answer", ".trainer .words"
 BLANK = "[...lenet5.predict(new Float32Array(784))]"  # what the network says of an empty page
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -133,7 +135,6 @@ def test_drawn_clicked_and_read_as_by_pytorch(browser, site, mnist):
             assert "784 numbers in 0–1" in page.evaluate(refused, numbers)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", ["mouse", "touch", "keyboard"])
 def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, width):
@@ -187,7 +188,6 @@ def test_the_whole_page_offline_in_one_file(browser, single, tmp_path, kind, wid
         expect(page, "#message", r"mine.safetensors \(LeNet-5, padded\) is loaded and in use")
 
 
-@pytest.mark.slow
 def test_training_reaches_90_percent_and_shows_the_floor_of_the_softmax_mistake(browser, site):
     with hand(browser, site, "mouse", 1280) as (page, _mouse):
         page.locator("#tab-train").click()
@@ -331,7 +331,6 @@ def test_damaged_files_are_refused_in_words(browser, site, tmp_path):
         expect(page, "#message", "^dropped.txt: This is not a weights file")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_axe_finds_nothing(browser, site, width, theme):

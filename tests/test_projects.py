@@ -5,6 +5,8 @@ from torch import nn
 
 from mnistlib.exercises import projects
 
+pytestmark = pytest.mark.slow
+
 
 def linear(width=784):
     return nn.Sequential(nn.Flatten(), nn.Linear(width, 10))
@@ -17,7 +19,6 @@ def test_the_fewest_parameters_are_judged_by_the_mean_over_seeds(capsys):
     assert "2 seeds" in line
 
 
-@pytest.mark.slow
 def test_small_networks_for_clothes_are_compared_seed_by_seed(mnist, monkeypatch, capsys):
     monkeypatch.setattr(projects, "load", lambda name: mnist)
     differences = projects.best_on_clothes(linear, [0, 1], epochs=1, batch_size=5_000)
