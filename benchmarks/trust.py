@@ -33,6 +33,7 @@ from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as from_seed
 from hypothesis import strategies as st
 from torch import nn
 from traitlets import TraitError
@@ -521,12 +522,12 @@ def nonsense_calls(count: int, seed: int, folder: Path) -> dict:
     functions, trials = calls(folder), []
     names = [*functions]
 
+    @from_seed(seed)
     @settings(
         max_examples=count,
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        derandomize=False,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())

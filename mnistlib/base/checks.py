@@ -59,12 +59,11 @@ def fits(value, hint) -> bool:
     if kind is Callable:
         return callable(value)
     if inner and kind is not dict:  # of a sequence; an array of numbers is one, an iterator would be used up
-        listed = isinstance(value, kind) or hasattr(value, "__array__")
-        return (
-            listed
-            and getattr(value, "ndim", 1) == 1
-            and (not isinstance(value, Sized) or all(fits(each, inner[0]) for each in value))
-        )
+        if not (isinstance(value, kind) or hasattr(value, "__array__")) or getattr(value, "ndim", 1) != 1:
+            return False
+        if kind is tuple and Ellipsis not in inner and len(value) != len(inner):
+            return False
+        return not isinstance(value, Sized) or all(fits(each, inner[0]) for each in value)
     return isinstance(value, kind) and (kind is not Iterable or getattr(value, "ndim", 1) > 0)
 
 

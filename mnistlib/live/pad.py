@@ -131,9 +131,9 @@ class DrawingPad(AnyWidget):
     width = traitlets.Float(0.08).tag(sync=True)
 
     @checked
-    def __init__(self, net: nn.Module | None = None, **traits):
+    def __init__(self, net: nn.Module | None = None, strokes: list | None = None, **traits):
         self.net = pretrained("lenet5") if net is None else net
-        super().__init__(_weights=web_bytes(self.net), **traits)
+        super().__init__(_weights=web_bytes(self.net), strokes=strokes or [], **traits)
 
     @property
     def image(self) -> torch.Tensor:
