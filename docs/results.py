@@ -91,6 +91,7 @@ forking them. The workflow on GitHub runs the tests on all three systems; the tr
 ## The trials
 
 """
+PARTS = ("kills", "crowd", "damaged files", "nonsense calls")
 NAMES = {
     "right": "right result",
     "refused": "refused with a message",
@@ -103,12 +104,12 @@ def trust() -> str:
     """Return the page of promises, with the counts of the last trials."""
     found = json.loads((HERE.parent / "results" / "trust.json").read_text("utf-8"))
     lines = ["| trial | counts |", "|---|---|"]
-    for part in ("kills", "crowd", "damaged files", "nonsense calls"):
+    for part in PARTS:
         counts = found[part]["counts"]
         for name, these in counts.items() if part == "damaged files" else [("", counts)]:
             told = ", ".join(f"{NAMES.get(key, key)}: {value:,}" for key, value in these.items())
             lines.append(f"| {part}{f', {name}' if name else ''} | {told} |")
-    faults = sum(len(found[part]["faults"]) for part in ("kills", "crowd", "damaged files", "nonsense calls"))
+    faults = sum(len(found[part]["faults"]) for part in PARTS)
     made = f"Faults: {faults}. Made by `{found['command']}` in {found['minutes']:.0f} minutes, with Python"
     versions = (
         f"{found['versions']['python']} and PyTorch {found['versions']['torch']}, on {found['machine']['cores']} cores."

@@ -11,7 +11,7 @@ from torch import nn
 
 from mnistlib.base.checks import checked
 from mnistlib.data import Split, load
-from mnistlib.networks import build
+from mnistlib.networks import Network, lenet5_padded
 from mnistlib.seeds import fit_seeds
 from mnistlib.stats import confidence_interval
 
@@ -36,7 +36,7 @@ def best_on_clothes(network: Callable, seeds: Iterable[int] = range(5), **settin
     train, valid = load("FashionMNIST").train.split(55_000, 5_000)
     if (count := _parameters(network)) >= LIMIT:
         raise ValueError(f"the network must have fewer than {LIMIT:,} parameters; it has {count:,}.")
-    yours, theirs = (_accuracies(net, seeds, train, valid, settings) for net in (network, _lenet5))
+    yours, theirs = (_accuracies(net, seeds, train, valid, settings) for net in (network, lenet5_padded))
     differences = [one - other for one, other in zip(yours, theirs, strict=True)]
     mean, half = confidence_interval(differences)
     result = f"{count:,} parameters: {100 * sum(yours) / len(yours):.2f} % on average over {len(yours)} seeds, which is"
@@ -59,7 +59,7 @@ def fools_two(change: Callable, seeds: Iterable[int] = range(3)) -> list[float]:
     if (moved := (changed.float() - before.images.float()).abs().mean().item()) > CHANGE:
         raise ValueError(f"the pixels change by {moved:.1f} grey levels on average; {CHANGE} are allowed.")
     after, train, both = Split(changed, before.labels), mnist.train.take(20_000), 1
-    for network in (_lenet5, _mlp):
+    for network in (lenet5_padded, _mlp):
         nets = fit_seeds(_seeded(network), seeds, train, epochs=2, progress=False)
         pairs = zip(nets.evaluate(before), nets.evaluate(after), strict=True)
         both = both * torch.stack([one.correct & ~other.correct for one, other in pairs])
@@ -78,20 +78,11 @@ def _accuracies(network, seeds, train: Split, valid: Split, settings: dict) -> l
 
 
 def _seeded(network: Callable) -> Callable:
-    def of_seed(seed):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return network()
-
-    return of_seed
+    return Network("project", "yours", network, (1, 28, 28), "docs/projects.md").build
 
 
 def _parameters(network: Callable) -> int:
     return sum(parameter.numel() for parameter in network().parameters() if parameter.requires_grad)
-
-
-def _lenet5() -> nn.Module:
-    return build("lenet5-padded")
 
 
 def _mlp() -> nn.Module:
