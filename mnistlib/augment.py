@@ -46,7 +46,8 @@ class Augmentation:
         """Change ``images``, float ``[B, 1, H, H]`` in 0–1, by the ``amounts`` of `draw`; shape and dtype stay."""
         angle, shift_x, shift_y, scale, brightness = amounts.to(images.dtype).unbind(1)
         cos, sin = angle.cos() / scale, angle.sin() / scale
-        # From each new pixel back to the place in the old image that it shows; -1 … 1 from edge to edge.
+        # grid_sample asks where each new pixel comes from, so this is the inverse of the change. Coordinates go from
+        # -1 to 1: a shift by the whole width is 2.
         turn = torch.stack([cos, sin, -sin, cos], 1).view(-1, 2, 2)
         move = -2 * turn @ torch.stack([shift_x, shift_y], 1)[:, :, None]
         grid = F.affine_grid(torch.cat([turn, move], 2), list(images.shape), align_corners=False)

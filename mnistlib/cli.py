@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser: each ``run_NAME`` below is a command, and its parameters are the options."""
+    """Return the parser: each ``run_NAME`` below is a command, and its parameters in OPTIONS are the options."""
     parser = argparse.ArgumentParser(prog="python -m mnistlib", description="The commands of the MNIST course.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run in [(name[4:], run) for name, run in globals().items() if name.startswith("run_")]:
@@ -99,7 +99,7 @@ def run_doctor():
 
 
 def run_data(names=("MNIST",)):
-    """Get datasets ready for use without a network."""
+    """Get datasets ready for use offline."""
     from mnistlib.data import load, official_files
     from mnistlib.lab.store import fetch
 
@@ -112,8 +112,8 @@ def run_data(names=("MNIST",)):
 def run_train(network="lenet5", dataset="MNIST", valid=5_000, save=None, checkpoint=None, **settings):
     """Train a network and evaluate it."""
     from mnistlib import evaluate, fit, layer_table, load, networks, save_weights
+    from mnistlib.base.files import check_target
     from mnistlib.lab import Checkpoint
-    from mnistlib.lab.targets import check_target
 
     for path in {save, checkpoint} - {None}:
         check_target(path)  # now, not after the training

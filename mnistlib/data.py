@@ -1,6 +1,6 @@
 """The four datasets of the course as tensors: MNIST, FashionMNIST, KMNIST and QMNIST. Introduced in notebook 01.
 
-``load("MNIST")`` needs no network: the official files are part of this package. Torchvision downloads the others.
+``load("MNIST")`` works offline: the official files are part of this package. Torchvision downloads the others.
 """
 
 import gzip
@@ -27,7 +27,7 @@ from mnistlib.base.files import DataError, data_folder
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-CLASSES = {"MNIST": DIGITS, "FashionMNIST": CLOTHES, "KMNIST": HIRAGANA, "QMNIST": DIGITS}
+CLASSES = {"MNIST": DIGITS, "FashionMNIST": CLOTHES, "KMNIST": HIRAGANA, "QMNIST": DIGITS}  # MD5SUMS lists their files
 PACKAGE_DATA = Path(__file__).parent / "datasets"
 CHECKSUMS = PACKAGE_DATA / "MD5SUMS"  # the md5 of every official file
 SYSTEM_DATA = {"FashionMNIST": Path("/usr/share/datasets/fashion-mnist")}  # Debian's package dataset-fashion-mnist
@@ -186,7 +186,7 @@ def find_files(name: str, files: list[tuple[str, str]]) -> tuple[list[tuple[Path
     for filename, md5 in files:
         for folder in (data_folder() / name / "raw", PACKAGE_DATA / name / "raw", SYSTEM_DATA.get(name, Path())):
             path = folder / filename
-            if not path.is_file():  # neither a folder nor a pipe
+            if not path.is_file():  # missing, or a folder or a pipe
                 continue
             try:
                 content = path.read_bytes()

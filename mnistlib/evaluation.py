@@ -131,7 +131,7 @@ def check_fits(net: nn.Module, split: Split) -> None:
     if not len(split):
         raise ValueError(f"a Split with at least one image is needed; got {split!r}.")
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    images, _ = next(split.take([0, 0]).batches(2))  # two images: a network that returns [1, 10] a batch would show
+    images, _ = next(split.take([0, 0]).batches(2))  # with one, [1, 10] for any batch would pass
     try:
         with evaluating(net), torch.no_grad():
             logits = net(images.to(device))

@@ -23,10 +23,12 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...]) -> pd.DataFrame:
     of what ``torch.utils.flop_counter`` counts. A layer that is used twice has its parameters in the first row. Raises
     ValueError when the network cannot take such an image.
     """
-    rows, hooks, seen, open_layers = [], [], set(), [[0, 0]]
+    rows, hooks, seen = [], [], set()
+    # The caller and each running layer: operations counted before it began, and those of the layers inside it.
+    open_layers = [[0, 0]]
 
     def before(module, inputs):
-        open_layers.append([counter.get_total_flops(), 0])  # operations before it, and in layers inside it
+        open_layers.append([counter.get_total_flops(), 0])
 
     def after(name):
         def hook(module, inputs, output):

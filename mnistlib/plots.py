@@ -1,6 +1,7 @@
 """One style for all figures, and the way to put them on the page with a text alternative. The figures are in `show`.
 
-They are white, so that a dark page leaves them readable, and have Okabe and Ito's colours, which suit all eyes.
+Their background is white, so they stay readable on a dark page. The colours are those that Okabe and Ito chose for
+colour-blind readers, with darker green and red.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""One network trained from many seeds: a loop over `fit`. Introduced in notebook 06."""
+"""One network trained from many seeds: a loop over `fit`. `lab.sweep` also stores them. Notebook 06."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from mnistlib.networks import channels_last
 class History:
     """What happened in each epoch of `fit`, and the loss of each step. Introduced in notebook 03.
 
-    train_loss and train_accuracy are means over the batches of an epoch, measured while the network was still
+    train_loss and train_accuracy are means over the images of an epoch, measured while the network was still
     learning; valid_loss and valid_accuracy are measured after it. Accuracies are in 0–1, losses in nats.
     """
 
@@ -51,7 +51,8 @@ def one_cycle(parameters, lr, steps, steps_per_epoch, kind=torch.optim.Adam, **o
     """Return Adam, or another ``kind`` of optimizer, and a one-cycle schedule for `fit`. Introduced in notebook 03.
 
     The learning rate rises to its peak ``lr`` during 30 % of the steps and then falls to almost 0, while Adam's beta1
-    does the opposite. With fewer than ten steps the rate is constant. Source: Smith and Topin 2018.
+    does the opposite. With fewer than ten steps the rate is constant. ``steps`` counts the batches of the whole
+    training; ``steps_per_epoch`` is for schedules that change once an epoch. Source: Smith and Topin 2018.
     """
     optimizer, _ = constant(parameters, lr, steps, steps_per_epoch, kind, **options)
     if steps < 10:
@@ -84,18 +85,19 @@ def fit(
 ) -> History:
     """Train ``net`` in place to give each image of ``train`` its label, and return the `History`. Notebook 03.
 
-    ``loss(logits [B, classes], labels [B])`` returns the mean loss of a batch, ``optimizer`` a pair as `one_cycle`,
-    whose scheduler moves after each batch. ``seed`` decides the order of images, their augmentation and the dropout;
-    the first weights are already in ``net``. A network on the CPU is trained on the fastest device (`pick_device`) and
-    comes back to the CPU, in evaluation mode. Raises ValueError for images or settings that cannot be trained with,
-    before the first step, and FloatingPointError when the loss is no longer a number.
+    ``loss(logits [B, classes], labels [B])`` returns the mean loss of a batch. ``optimizer`` is a function like
+    `one_cycle`: it returns an optimizer, and a scheduler (or None) that moves after each batch. ``seed`` decides the
+    order of images, their augmentation and the dropout; the first weights are already in ``net``. A network on the CPU
+    is trained on the fastest device (`pick_device`) and comes back to the CPU, in evaluation mode. Raises ValueError
+    for images or settings that cannot be trained with, before the first step, and FloatingPointError when the loss is
+    no longer a number.
     """
     for split in (train, valid):
         if split is not None:
             check_fits(net, split)
     check_settings(epochs=epochs, batch_size=batch_size, lr=lr, images=len(train))
     if isinstance(optimizer, type):
-        raise TypeError(f"optimizer must be a function as one_cycle; use partial(constant, kind={optimizer.__name__}).")
+        raise TypeError(f"optimizer must be like one_cycle; use partial(constant, kind={optimizer.__name__}).")
     seed, home = operator.index(seed) % 2**64, next(net.parameters(), torch.empty(0)).device
     device = pick_device() if home.type == "cpu" else home
     net.to(device)
@@ -118,7 +120,7 @@ def fit(
         stack.callback(lambda: net.to(home).eval())  # also when the student interrupts the training
         torch.manual_seed(seed)  # dropout draws from PyTorch's own generator
         call("begin")
-        bar.update(run.step)
+        bar.update(run.step)  # above 0 when a callback has resumed a training
         while len(history.seconds) < epochs and not run.stop:
             start = time.perf_counter()
             net.train()
@@ -166,9 +168,10 @@ def record_epoch(history: History, losses: torch.Tensor, correct: int, images: i
 
 
 class Callback:
-    """What `fit` calls, with ``run``: net, train, valid, optimizer, scheduler, generator, history, step and more.
+    """What `fit` calls before the first batch, after each step, after each epoch's validation, and at the end.
 
-    A callback needs only the methods that it uses, and may set ``run.stop = True`` to end the training. Notebook 05.
+    ``run`` holds net, train, valid, optimizer, scheduler, generator, history, step and more. A callback needs only the
+    methods that it uses, and may set ``run.stop = True`` to end the training. Notebook 05.
     """
 
     def begin(self, run): ...

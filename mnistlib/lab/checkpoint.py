@@ -14,8 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mnistlib.base.checks import PATH, checked
-from mnistlib.base.files import DataError
-from mnistlib.lab.targets import check_target
+from mnistlib.base.files import DataError, check_target
 from mnistlib.train import Callback
 
 REMEDY = "Move it away, and the training starts anew."

@@ -22,14 +22,13 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
 from mnistlib.base.checks import PATH, checked
-from mnistlib.base.files import DataError
+from mnistlib.base.files import DataError, check_target
 from mnistlib.data import ImageDataset, load
 from mnistlib.evaluation import check_fits, evaluate
 from mnistlib.lab.checkpoint import Checkpoint
 from mnistlib.lab.recipes import Recipe
 from mnistlib.lab.results import append, frame, runs
 from mnistlib.lab.stacked import fit_stacked
-from mnistlib.lab.targets import check_target
 from mnistlib.train import check_settings, pick_device
 
 TIMEOUT = 30  # seconds for a cluster to answer, and to have a worker

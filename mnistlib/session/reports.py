@@ -20,10 +20,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import nn
 
 from mnistlib import plots
-from mnistlib.base.files import atomic_write
+from mnistlib.base.files import atomic_write, check_target
 from mnistlib.data import Split
 from mnistlib.evaluation import Evaluation, evaluate
-from mnistlib.lab.targets import check_target
 from mnistlib.layers import layer_table
 from mnistlib.networks import Network, find
 from mnistlib.show import figures
