@@ -19,33 +19,14 @@ batches = (logits, torch.tensor([0, 2, 2, 1])), (torch.eye(10) * 4, torch.arange
 large = (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 1]))
 net = torch.nn.utils.skip_init(torch.nn.Linear, 2, 3, bias=False)  # draws no random numbers
 net.weight.data = torch.tensor([[0.5, -0.5], [0.0, 1.0], [-1.0, 0.5]])
-FORBIDDEN = ("cross_entropy", "nll_loss", "log_softmax", "logsumexp")
+FORBIDDEN = ("cross_entropy", "nll_loss", "log_softmax", "logsumexp", "backward", "grad")
 images, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0]]), torch.tensor([0, 1, 2, 0])
 case = (net, torch.optim.SGD(net.parameters(), lr=0.5), images, labels)
 with_adam = (net, torch.optim.Adam(net.parameters(), lr=0.1), images, labels)
 
 
-@exercise(
-    "right for a matrix and for a vector, in all entries. (Whether it goes to both sides is not checked)",
-    mixed,
-    squares,
-)
-@mistake("The two points are 2 * h apart, so divide by 2 * h", divide=1)
-@mistake("The sign is wrong: take the loss above minus the loss below", divide=-2)
-@mistake("Nudge a new copy of w for each entry, or all earlier entries stay nudged", copy=False)
-def check_numerical_gradient(loss, w, divide=2, copy=True, h=1e-5):
-    gradient, up, down = torch.zeros_like(w), w.clone(), w.clone()
-    for i in range(w.numel()):
-        if copy:
-            up, down = w.clone(), w.clone()
-        up.view(-1)[i] += h
-        down.view(-1)[i] -= h
-        gradient.view(-1)[i] = (loss(up) - loss(down)) / (divide * h)
-    return gradient
-
-
 class WithoutHelp(TorchFunctionMode):
-    """While it is active, the functions that the task forbids stop with an error."""
+    """While it is active, the functions that a task forbids stop with an error."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if getattr(function, "__name__", "") in FORBIDDEN:
@@ -59,6 +40,26 @@ def without_help(function):
             return function(*case)
 
     return observed
+
+
+@exercise(
+    "right for a matrix and for a vector, in all entries (whether it goes to both sides is not checked)",
+    mixed,
+    squares,
+    observed=without_help,
+)
+@mistake("The two points are 2 * h apart, so divide by 2 * h", divide=1)
+@mistake("The sign is wrong: take the loss above minus the loss below", divide=-2)
+@mistake("Nudge a new copy of w for each entry, or all earlier entries stay nudged", copy=False)
+def check_numerical_gradient(loss, w, divide=2, copy=True, h=1e-5):
+    gradient, up, down = torch.zeros_like(w), w.clone(), w.clone()
+    for i in range(w.numel()):
+        if copy:
+            up, down = w.clone(), w.clone()
+        up.view(-1)[i] += h
+        down.view(-1)[i] -= h
+        gradient.view(-1)[i] = (loss(up) - loss(down)) / (divide * h)
+    return gradient
 
 
 def of_each(logits, labels, of_label=1, of_sum=1):
@@ -89,12 +90,7 @@ def clamps(right):
     return right
 
 
-@exercise(
-    "right for batches of 3 and of 10 classes, and for logits of 1,000",
-    *batches,
-    large,
-    observed=without_help,
-)
+@exercise("right for batches of 3 and of 10 classes, and for logits of 1,000", *batches, large, observed=without_help)
 @mistake("A probability became 0, and its logarithm −∞: compute log Σ e^z − z_c instead", too_late)
 @mistake("That is the sum; the loss of a batch is the mean", lambda logits, labels: of_each(logits, labels).sum())
 @mistake("That is the loss of each image; return their mean", of_each)
@@ -112,7 +108,9 @@ def check_cross_entropy(logits, labels, of_label=1, of_sum=1):
 
 def two_steps(net, *case, step):
     """What the exercise asks about a step: the first loss, and the weights after one step and after two."""
-    seen = {"the loss of the first step": step(net, *case), "the weights after it": net.weight.detach().clone()}
+    loss = step(net, *case)
+    seen = {"the result": "a tensor" if isinstance(loss, torch.Tensor) else "a number"}
+    seen |= {"the loss of the first step": loss, "the weights after it": net.weight.detach().clone()}
     step(net, *case)
     return seen | {"the weights after a second step": net.weight.detach().clone()}
 
@@ -131,6 +129,7 @@ def without_optimizer(net, optimizer, images, labels):
 @mistake("That is the loss after the step, not before it", late=True)
 @mistake("cross_entropy takes logits: that is one softmax too many", twice=True)
 @mistake("Let optimizer.step() move the parameters", without_optimizer)
+@mistake("Return the number in it: loss.item()", lambda *case: torch.tensor(check_training_step.right(*case)))
 def check_training_step(net, optimizer, images, labels, forget=True, move=True, early=False, late=False, twice=False):
     logits = net(images)
     loss = cross_entropy(logits.softmax(1) if twice else logits, labels)
