@@ -5,9 +5,7 @@ from collections import Counter
 from mnistlib.exercises.check import exercise, mistake
 
 
-@exercise(
-    "right for three splits", ([7, 7, 3, 5], [0, 2], [1, 3]), ([4, 4, 1, 4, 8], [0], [1, 2, 3]), ([1, 2], [0], [1])
-)
+@exercise("right for three splits", ([7, 7, 3, 5], [0, 2], [1, 3]), ([4, 4, 1, 1], [0], [1, 2, 3]), ([1, 2], [0], [1]))
 @mistake("Divide by the number of test digits, not of all digits", among=lambda writers, test: len(writers))
 @mistake("Count test digits, not writers: somebody with two test digits counts twice", unique=set)
 @mistake("These are the digits that do not leak", known=False)

@@ -12,6 +12,11 @@ five = ([0.2, 0.7, 0.9, 0.7, 0.1], [False, True, False, False, True])
 
 
 @exercise("right for files of two, three and no records", *files)
+@mistake(
+    "The records need not be equally long: read each length",
+    lambda content: [n := int.from_bytes(content[:8], "little")] * (len(content) // (n + 16)),
+)
+@mistake("A record has 8 + 4 + length + 4 bytes", around=12)
 @mistake("Between two contents lie a checksum, a length and another checksum", around=8)
 @mistake("The least significant byte comes first: little-endian", order="big")
 @mistake("These are whole records; the length is that of the content", added=16)
@@ -25,10 +30,7 @@ def check_record_lengths(content, order="little", around=8 + 4 + 4, added=0):
 
 
 @exercise("right for five costs on two lists", (*six, 10, 1), (*six, 1, 1), (*six, 1, 9), (*five, 1, 1), (*five, 5, 1))
-@mistake(
-    "Try the costs out; the formula assumes calibrated probabilities",
-    lambda probability, is_five, miss, alarm: alarm / (alarm + miss),
-)
+@mistake("Try thresholds out; the formula assumes calibration", lambda p, is_five, miss, alarm: alarm / (alarm + miss))
 @mistake("A probability of exactly the threshold is called 5: >=", reaches=gt)
 @mistake("Of equally cheap thresholds, return the largest", largest=False)
 @mistake("A five that is not called 5 is the miss", swapped=True)

@@ -32,10 +32,9 @@ def check_center_of_mass(image, axes=(1, 0), weight=torch.Tensor.double):
 @mistake("Divide by 1 + z²/n", divided=0)
 @mistake("Wilson's root has a second term, z²/(4n²)", second=0)
 def check_digits_needed(accuracy, width, sides=2, step=10, divided=1, second=1):
-    z, n = 1.96, step
-    while (
-        sides * z * (accuracy * (1 - accuracy) / n + second * z**2 / (4 * n**2)) ** 0.5 / (1 + divided * z**2 / n)
-        > width
-    ):
+    z, n, wide = 1.96, 0, float("inf")
+    while wide > width:
         n += step
+        root = (accuracy * (1 - accuracy) / n + second * z**2 / (4 * n**2)) ** 0.5
+        wide = sides * z * root / (1 + divided * z**2 / n)
     return n
