@@ -7,7 +7,7 @@ import torch
 from mnistlib.exercises.check import exercise, mistake
 
 FILTERS = torch.tensor([[[[-1, 0.5], [0.25, -2]]], [[[1, 1], [1, 1]]], [[[-1, -1], [-1, -1]]], [[[2, -9], [0, 0]]]])
-BIASES = torch.tensor([-0.75, -3, 0.5, -2])
+BIASES = torch.tensor([-1, -3, 0.5, -2.5])
 CHANNELS = torch.tensor([[[[-1.0]], [[0.5]]], [[[-0.25]], [[-0.5]]], [[[0.5]], [[0.5]]]])
 LISTS = [0.001, 0.013, 0.9, 0.02], [0.001, 0.04, 0.9], [0.03, 0.01, 0.04, 0.02], [0.02, 0.04, 0.045], [0.025, 0.05], []
 
@@ -22,13 +22,11 @@ LISTS = [0.001, 0.013, 0.9, 0.02], [0.001, 0.04, 0.9], [0.03, 0.01, 0.04, 0.02],
 @mistake("Negative weights see a pixel of 0 in the best image, so they count as 0", least=-99)
 @mistake("The bias counts too", bias=0)
 @mistake("A filter whose largest output is exactly 0 is dead too", above=-1e-9)
-@mistake("Count the dead filters, not the others", lambda weights, biases: len(biases) - _dead(weights, biases))
-def check_dead_filters(weights, biases, least=0, bias=1, above=0.0):
-    return _dead(weights, biases * bias, least, above)
-
-
-def _dead(weights, biases, least=0, above=0.0):
-    return (weights.clamp(min=least).sum(dim=(1, 2, 3)) + biases <= above).sum().item()
+@mistake("A negative bias can outweigh positive weights", lambda w, b: (w.amax((1, 2, 3)).maximum(b) < 0).sum().item())
+@mistake("Count the dead filters, not the others", others=True)
+def check_dead_filters(weights, biases, least=0, bias=1, above=0.0, others=False):
+    dead = weights.clamp(min=least).sum(dim=(1, 2, 3)) + bias * biases <= above
+    return (dead != others).sum().item()
 
 
 @exercise("right for two uneven splits, an even one and an empty one", (8, 2), (12, 30), (5, 5), (0, 0))

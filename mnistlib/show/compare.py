@@ -71,7 +71,7 @@ def learning_curves(curves: Mapping[str, Sequence[float]], columns: int = 4) -> 
             look = {"marker": "o", "color": BLUE} if other is name else {"color": "#CCCCCC", "linewidth": 1}
             axis.plot(range(1, len(curves[other]) + 1), curves[other], markersize=3, **look)
         axis.set_yscale("logit")
-        _set_ticks(axis.yaxis)
+        _set_ticks(axis.yaxis, 0.97)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axis.tick_params(labelbottom=name in list(curves)[-columns:])
     return figure
@@ -108,9 +108,9 @@ def one_of_each(datasets: Mapping[str, Split]) -> Figure:
     return figure
 
 
-def _set_ticks(axis: Axis) -> None:
+def _set_ticks(axis: Axis, *more: float) -> None:
     """Ticks for accuracies on a logit scale."""
-    axis.set_major_locator(FixedLocator([0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998]))
+    axis.set_major_locator(FixedLocator([0.5, 0.8, 0.9, 0.95, *more, 0.98, 0.99, 0.995, 0.998]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(_percent)
 
