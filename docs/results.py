@@ -1,4 +1,4 @@
-"""Write results.md, trust.md and model_card.md in docs/ from what is stored: ``python docs/results.py``."""
+"""Write the pages in docs/ that are computed from what is stored: ``python docs/results.py``."""
 
 import json
 import runpy
@@ -179,7 +179,42 @@ def card() -> str:
     return CARD.format(**facts, **counts, accuracy=facts["test_accuracy"], command=f"train {command}", size=size)
 
 
-PAGES = {"results": page, "trust": trust, "model_card": card}
+SETTINGS = """\
+# The numeric settings
+
+Computers add in different orders, depending on the processor, the number of threads and the version of PyTorch, and
+each addition is rounded. During training, tiny differences grow. This is why numbers in the notebooks stand after ≈,
+and why an `assert` nearby says how far a result of training may differ.
+
+`python tools/numeric_settings.py` runs every code cell of every notebook, and compares its output with the stored
+one, in each of these settings: with all vector instructions of an AVX-512 processor or with fewer; the same for
+oneDNN, the library that convolves ("less" means SSE4.1 beside no AVX, and AVX2 otherwise); on one thread and on two;
+and two notebooks at once (`pytest -n 2`). `--python` takes another PyTorch, such as the oldest one that is supported.
+[results/numeric_settings.jsonl](../results/numeric_settings.jsonl) has a row for each notebook in each setting.
+
+"""
+
+
+def settings() -> str:
+    """Return the page of the numeric settings, with the cells that were compared in each of them."""
+    lines = (HERE.parent / "results" / "numeric_settings.jsonl").read_text("utf-8").splitlines()
+    last = {tuple(row[name] for name in ("torch", "setting", "notebook")): row for row in map(json.loads, lines)}
+    frame = pd.DataFrame(last.values()).assign(failures=lambda rows: rows.failed.map(len))
+    sums = frame.groupby(["torch", "setting"])[["cells", "failures"]].sum()
+    texts = {key: f"{row.cells:,}, {row.failures} failed" for key, row in sums.iterrows()}
+    table = ["| PyTorch | instructions | cells compared, 1 thread | 2 threads |", "|---|---|---|---|"]
+    for torch_version in sorted(frame.torch.unique(), reverse=True):
+        for vectors, said in {"default": "no AVX", "avx2": "AVX2", "avx512": "AVX-512"}.items():
+            for isa, which in {"full": "all", "limited": "less"}.items():
+                cells = [texts.get((torch_version, f"{threads}-{vectors}-{isa}"), "") for threads in "12"]
+                table.append(f"| {torch_version} | {said}, oneDNN {which} | {' | '.join(cells)} |")
+        table.append(
+            f"| {torch_version} | two notebooks at once | {texts.get((torch_version, 'two-at-once'), '')} |  |"
+        )
+    return SETTINGS + "\n".join(table) + "\n"
+
+
+PAGES = {"results": page, "trust": trust, "model_card": card, "settings": settings}
 
 if __name__ == "__main__":
     for name, page_of in PAGES.items():
