@@ -130,7 +130,7 @@ def install_torch(pip, kind):
     ):
         brings = "brings CUDA: about 5 GB more on disk" if kind == "cpu" else "is for the CPU"
         print(
-            f"PyTorch's index for {kind} cannot be had, so PyTorch comes from the ordinary one, which {brings}.",
+            f"PyTorch's index for {kind} cannot be reached, so PyTorch comes from the ordinary one, which {brings}.",
             flush=True,
         )
 

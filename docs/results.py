@@ -190,7 +190,8 @@ and why an `assert` nearby says how far a result of training may differ.
 one, in each of these settings: with all vector instructions of an AVX-512 processor or with fewer; the same for
 oneDNN, the library that convolves ("less" means SSE4.1 beside no AVX, and AVX2 otherwise); on one thread and on two;
 and two notebooks at once (`pytest -n 2`). `--python` takes another PyTorch, such as the oldest one that is supported.
-[results/numeric_settings.jsonl](../results/numeric_settings.jsonl) has a row for each notebook in each setting.
+[results/numeric_settings.jsonl](../results/numeric_settings.jsonl) has a row for each notebook in each setting; the
+table adds up the ten lessons.
 
 """
 

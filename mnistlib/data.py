@@ -156,7 +156,7 @@ def load(name: str = "MNIST", download: bool = True) -> ImageDataset:
 
     Each file is looked for in the data folder (`data_folder`), in this package (MNIST), and in Debian's package
     (FashionMNIST). If one is missing and ``download`` is True, torchvision downloads the dataset to the data folder.
-    Raises ValueError for an unknown name, and `DataError` when a file cannot be had. Sources: LeCun, Cortes and Burges;
+    Raises ValueError for an unknown name, and `DataError` when a file is missing. Sources: LeCun, Cortes and Burges;
     Xiao et al. 2017 (FashionMNIST); Clanuwat et al. 2018 (KMNIST); Yadav and Bottou 2019 (QMNIST).
     """
     files = official_files(name)

@@ -141,8 +141,8 @@ def _captured(step, device: torch.device):
         with torch.cuda.device(device), torch.random.fork_rng(enabled=shape not in graphs):
             if shape not in graphs:  # its rehearsals draw dropout masks that a replay must not miss
                 graphs[shape] = capture([tensor.clone() for tensor in inputs])
-        graph, own_inputs, (losses, correct, gradients) = graphs[shape]
-        for own, new in zip(own_inputs, inputs, strict=True):
+        graph, graph_inputs, (losses, correct, gradients) = graphs[shape]
+        for own, new in zip(graph_inputs, inputs, strict=True):
             own.copy_(new)
         graph.replay()
         return losses.clone(), correct, gradients  # the next replay overwrites them

@@ -52,8 +52,8 @@ def sweep(
     ``workers`` processes train at the same time, each with its part of the threads; ``scheduler`` is the address of a
     Dask cluster instead. Dask runs what anyone who reaches the scheduler sends: use a network that you trust, and one
     thread per worker. On CUDA, runs of a recipe that differ only in the seed are trained at once (`fit_stacked`).
-    ``datasets`` gives images for names of datasets; `load` gives the others. A dataset that cannot be had is skipped:
-    the reason is printed, and is in ``.attrs["skipped"]`` of the result.
+    ``datasets`` gives images for names of datasets; `load` gives the others. A dataset that is missing is skipped: the
+    reason is printed, and is in ``.attrs["skipped"]`` of the result.
 
     With ``out``, each run is appended to this file (`results.append`) as soon as it is done. What the file holds is
     not computed again, and an unfinished training continues after its last epoch, from a checkpoint in a folder
