@@ -93,6 +93,7 @@ def test_local_links_lead_somewhere():
     for path, text in pages.items():
         targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
         assert [name for name in targets if ":" not in name and not (path.parent / name).exists()] == [], path
+    assert all(f"pictures/{path.name}" in "".join(pages.values()) for path in (ROOT / "pictures").glob("*.[pw][ne]*"))
 
 
 @every
