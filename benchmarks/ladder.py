@@ -7,8 +7,9 @@ Each step is trained for ten epochs on 55,000 images, in batches of 64. Its lear
 the other 5,000 images: it beats both its neighbours on a grid (three epochs, one seed that is used for nothing else).
 Ten seeds are then trained and measured on the test images. The first step differs from the paper in three points: its
 optimizer is SGD with momentum, not the authors' second-order method; its loss is cross-entropy over minus the
-distances; and its batches have 64 images, not one. Adds a line per run to results/ladder.jsonl and
-results/ladder_rates.jsonl, and does not repeat the runs that are there.
+distances; and its batches have 64 images, not one. The rate of the last step is chosen before averaging, so it is that
+of the step before it. Adds a line per run to results/ladder.jsonl and results/ladder_rates.jsonl, and does not repeat
+the runs that are there.
 """
 
 import sys

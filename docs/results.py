@@ -169,7 +169,7 @@ def card() -> str:
     """Return the model card, with the facts that the file of weights holds."""
     path = SHIPPED / "lenet5.pt"
     content = torch.load(path, weights_only=True)
-    facts = dict(content["facts"])
+    facts = content["facts"]
     command = " ".join(runpy.run_path(str(HERE.parent / "course.py"))["WEIGHTS"])
     counts = {
         "parameters": sum(tensor.numel() for tensor in content["state"].values()),

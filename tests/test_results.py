@@ -35,14 +35,8 @@ def test_the_numbers_of_the_live_page_are_measured():
     ready, one = found["first answer, ms"] / 1000, found["one image, ms"]
     rate, ninety = found["training, images a second"], found["seconds to 90 %"]
     table = (ROOT / "docs" / "speed.md").read_text("utf-8")
-    cells = [
-        f"{sizes[0]:.2f} MB",
-        f"{sizes[1]:.2f} MB",
-        f"{ready:.2f} s",
-        f"{one:.2f} ms",
-        f"{rate:,.0f}",
-        f"{ninety:.1f} s",
-    ]
+    cells = [f"{sizes[0]:.2f} MB", f"{sizes[1]:.2f} MB", f"{ready:.2f} s"]
+    cells += [f"{one:.2f} ms", f"{rate:,.0f}", f"{ninety:.1f} s"]
     assert [cell for cell in cells if f"| {cell} |" not in table] == []
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
     claims = [f"has {sizes[0]:.1f} MB", f"after {ready:.1f} seconds", f"in {one:.1f} milliseconds"]
