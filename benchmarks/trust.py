@@ -375,7 +375,7 @@ def originals(folder: Path) -> dict:
         "IDX": (idx, (mutated, regzipped), lambda path: read_idx(path.read_bytes(), path)),
         "TFRecord": ((folder / "records").read_bytes(), (mutated, framed), lambda path: list(tfrecords.read(path))),
         "weights": (weights.read_bytes(), (mutated, rezipped), read_weights),
-        "checkpoint": ((folder / "training.pt").read_bytes(), (mutated, rezipped), read_checkpoint),
+        "checkpoint": ((folder / "training.pt").read_bytes(), (mutated,), read_checkpoint),
         "results": ((json.dumps(run) + "\n").encode() * 3, (mutated,), lambda path: results.frame(results.runs(path))),
         "weights for the web": (export.web_bytes(mnistlib.pretrained()), (mutated,), export.load_web),
         "widget message": (message, (mutated,), read_message),

@@ -300,16 +300,17 @@ WIDE = {"degrees": 40, "translate": 0.3, "scale": (0.6, 1.5), "brightness": (0.5
 
 
 def by_torchvision(image, amounts, mode):
-    angle, *shift, scale, brightness = amounts.double().tolist()
-    shift, mode = [image.shape[-1] * part for part in shift], InterpolationMode(mode)
+    angle, right, down, scale, brightness, side = amounts.double().tolist()
+    shift, mode = [image.shape[-1] * part for part in (side * right, down)], InterpolationMode(mode)
     moved = transforms.affine(image, math.degrees(angle), shift, scale, shear=[0, 0], interpolation=mode)
-    return transforms.adjust_brightness(moved, brightness)
+    moved = transforms.adjust_brightness(moved, brightness)
+    return moved if side == 1 else transforms.hflip(moved)
 
 
 @pytest.mark.parametrize(("mode", "tolerance"), [("nearest", 0), ("bilinear", 1e-5)])
 def test_every_image_is_changed_as_torchvision_changes_it_by_the_same_amounts(mnist, mode, tolerance):
     for images in (mnist.test.images[:100] / 255, mnist.test.take(20).resized(32).images.double() / 255):
-        before, augmentation = images.clone(), Augmentation(**WIDE, mode=mode)
+        before, augmentation = images.clone(), Augmentation(**WIDE, mode=mode, flip=0.5)
         amounts = augmentation.draw(len(images), torch.Generator().manual_seed(0))
         expected = torch.stack([by_torchvision(*pair, mode) for pair in zip(images, amounts, strict=True)])
         changed = augmentation.apply(images, amounts)
@@ -320,9 +321,10 @@ def test_every_image_is_changed_as_torchvision_changes_it_by_the_same_amounts(mn
 
 
 def test_the_amounts_fill_their_ranges_uniformly_and_independently():
-    amounts = Augmentation(**WIDE).draw(20_000, torch.Generator().manual_seed(0))
+    *amounts, side = Augmentation(**WIDE, flip=0.2).draw(20_000, torch.Generator().manual_seed(0)).T
+    assert (side == -1).double().mean() == pytest.approx(0.2, abs=0.015)  # five standard errors
     low, high = torch.tensor([[-math.radians(40), -0.3, -0.3, 0.6, 0.5], [math.radians(40), 0.3, 0.3, 1.5, 1.7]])
-    places = (amounts - low) / (high - low)
+    places = (torch.stack(amounts, 1) - low) / (high - low)
     assert -1e-6 < places.min() < places.max() < 1 + 1e-6
     torch.testing.assert_close(places.mean(0), torch.full((5,), 0.5), rtol=0, atol=0.01)  # five standard errors
     torch.testing.assert_close(places.std(0), torch.full((5,), 12**-0.5), rtol=0, atol=0.01)  # uniform
@@ -331,7 +333,8 @@ def test_the_amounts_fill_their_ranges_uniformly_and_independently():
 
 def test_a_range_that_makes_no_sense_is_named():
     factors = ((1.2, 0.8), (0, 1), (1, math.inf), (math.nan, 1))
-    wrong = {"degrees": (-1, math.nan, math.inf), "translate": (-0.1, 1), "scale": factors, "brightness": factors}
+    wrong = {"degrees": (-1, math.nan, math.inf), "translate": (-0.1, 1), "flip": (-0.1, 2)}
+    wrong |= {"scale": factors, "brightness": factors}
     for name, value in [(name, value) for name, values in wrong.items() for value in values] + [("mode", "bicubic")]:
         with pytest.raises(ValueError, match=f"{name} .*got "):
             Augmentation(**{name: value})

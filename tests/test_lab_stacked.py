@@ -1,5 +1,8 @@
 """Stacked networks are trained as each would be alone."""
 
+from contextlib import contextmanager
+from unittest.mock import MagicMock
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from mnistlib import Augmentation, build, fit_seeds
+from mnistlib.lab import stacked
 from mnistlib.lab.callbacks import decay, softmax_cross_entropy
 from mnistlib.lab.stacked import fit_stacked, memory_needed
 from mnistlib.networks import NETWORKS
@@ -103,6 +107,55 @@ def test_the_estimated_memory_is_what_is_used_within_a_factor_of_two(hundred, ke
     assert held.max() / 2 < estimate < 2 * held.max()
     assert net.training
     assert memory_needed(net.float(), (1, 28, 28), seeds=seeds, batch_size=batch_size) == estimate / 2
+
+
+class StandIn:
+    """For a CUDA graph: `replay` computes the step again from the same inputs, and overwrites the same outputs."""
+
+    def __init__(self):
+        self.calls = []
+
+    def record(self, step):
+        def recorded(*inputs):
+            outputs = step(*inputs)
+            self.calls.append((step, inputs, outputs))
+            return outputs
+
+        return recorded
+
+    def replay(self):
+        step, inputs, outputs = self.captured
+        losses, correct, gradients = step(*inputs)
+        for old, new in zip([*outputs[:2], *outputs[2]], [losses, correct, *gradients], strict=True):
+            old.copy_(new)
+
+
+def test_steps_that_are_captured_and_replayed_train_as_other_steps_do(hundred, monkeypatch):
+    """What a replay overwrites must have been read or copied before; the last batch of an epoch has its own graph."""
+    options = {"epochs": 3, "batch_size": 32, "lr": 0.005}
+    train, plain = hundred.augmented(Augmentation(10, flip=0.5)), stacked._step_function
+    expected = fit_stacked(without_dropout("lenet5-padded"), SEEDS, train, **options)
+    graphs, recorder = [], StandIn()
+
+    def new_graph():
+        graphs.append(StandIn())
+        return graphs[-1]
+
+    @contextmanager
+    def capture(graph):
+        yield
+        graph.captured = recorder.calls[-1]
+
+    for name in ("Stream", "current_stream", "stream", "device"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", new_graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(stacked, "_step_function", lambda *of: stacked._captured(recorder.record(plain(*of)), "cpu"))
+    found = fit_stacked(without_dropout("lenet5-padded"), SEEDS, train, **options)
+    assert (len(graphs), len(recorder.calls)) == (2, 8)  # three rehearsals and a capture for each size of a batch
+    assert [history.step_loss for history in found.histories] == [each.step_loss for each in expected.histories]
+    for one, other in zip(found.nets, expected.nets, strict=True):
+        assert all(map(torch.equal, one.parameters(), other.parameters()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

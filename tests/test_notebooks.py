@@ -112,3 +112,18 @@ def test_numbers_that_depend_on_the_machine_are_guarded(path):
     for cell in cells[guarded:]:
         printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
         assert not re.search("≈.*%", printed), source(cell)
+
+
+def test_a_kernel_that_dies_at_its_start_is_started_again(pytestconfig):
+    (conftest,) = (plugin for plugin in pytestconfig.pluginmanager.get_plugins() if hasattr(plugin, "started_again"))
+    said = ["Kernel died before replying to kernel_info"] * 2  # jupyter_client's words
+
+    def start(**options):
+        if said:
+            raise RuntimeError(said.pop())
+        return options["env"]
+
+    assert conftest.started_again(start, {"A": "1"})() == {"A": "1"}
+    said += ["Kernel didn't respond in 60 seconds"]
+    with pytest.raises(RuntimeError, match="respond"):
+        conftest.started_again(start, {})()

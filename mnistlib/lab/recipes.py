@@ -31,7 +31,6 @@ LOSSES = {"cross-entropy": F.cross_entropy, "softmax-cross-entropy": softmax_cro
 CHOICES = {"optimizer": OPTIMIZERS, "loss": LOSSES, "initialisation": ("pytorch", "keras")}
 SMALLEST = {"epochs": 1, "batch_size": 1, "patience": 1, "valid": 0, "split_seed": 0}
 LIMITS = {"lr": math.inf, "schedule": 1, "averaging": 1, "label_smoothing": 1}  # numbers above 0 and below this
-
 EXCEPTIONS = {("schedule", "one-cycle"), ("schedule", "constant"), ("averaging", None), ("label_smoothing", 0)}
 
 
@@ -86,7 +85,10 @@ class Recipe:
 
     def to_dict(self) -> dict:
         """Return the recipe as plain values, as they are stored in a file of results."""
-        return json.loads(json.dumps(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)))
+        if self.augmentation and not self.augmentation.flip:
+            del values["augmentation"]["flip"]  # runs that were stored before there was a flip keep their keys
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
@@ -139,5 +141,6 @@ def _plain(value):
     """Return a number of NumPy or torch as Python's, and an augmentation whose numbers are floats."""
     if isinstance(value, Augmentation):
         pairs = {name: tuple(float(number) for number in getattr(value, name)) for name in ("scale", "brightness")}
-        return replace(value, degrees=float(value.degrees), translate=float(value.translate), **pairs)
+        single = {name: float(getattr(value, name)) for name in ("degrees", "translate", "flip")}
+        return replace(value, **single, **pairs)
     return value.item() if hasattr(value, "item") else value

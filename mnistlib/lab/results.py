@@ -85,7 +85,7 @@ def read(file: PATH = "networks") -> pd.DataFrame:
 
     ``file`` is a path, or the name of results that come with the course, such as "networks". The columns
     ``epochs_run``, ``epoch_seconds`` (the fastest epoch) and ``valid_accuracy`` (after the last epoch) follow from
-    ``history`` where a run has one. Raises `DataError`. Introduced in notebook 05.
+    ``history`` where a run has one and does not store them. Raises `DataError`. Introduced in notebook 05.
     """
     path, here = Path(file), Path(__file__).parents[1]
     if path.suffix != ".jsonl" and path.name == str(file):

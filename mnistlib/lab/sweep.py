@@ -113,6 +113,8 @@ def train_and_measure(recipe, runs: dict[str, int], dataset, checkpoint=None, th
         run = {"key": key, "recipe": recipe.to_dict(), "seed": seed}
         run |= {"test_accuracy": on_test.accuracy, "test_loss": on_test.loss}
         run |= {"train_accuracy": on_train.accuracy, "train_loss": on_train.loss}
+        if valid and recipe.averaging:  # the history has the accuracies of the weights before they are averaged
+            run["valid_accuracy"] = evaluate(net, valid).accuracy
         run["history"] = {name: values for name, values in vars(history).items() if name != "step_loss"}
         wrong = sorted(on_test.errors().tolist())
         run["errors"] = " ".join(f"{image}:{on_test.predictions[image]}" for image in wrong)
