@@ -38,7 +38,7 @@ OPTIONS = {  # what argparse is told about the parameters of the commands
     "device": {"help": "auto, cpu, cuda, cuda:1 or mps; without it $MNISTLIB_DEVICE decides"},
 }
 SETTINGS = {  # options that are passed on as they are, and their defaults
-    "train": {"epochs": 5, "batch_size": 128, "lr": 0.01, "seed": 0, "device": None},
+    "train": {"epochs": 5, "batch_size": 128, "lr": 0.01, "device": None},
     "sweep": {"workers": 1, "scheduler": None, "device": None},
     "report": {"epochs": 1, "batch_size": 50, "lr": 0.001, "seed": 0, "device": None},
 }
@@ -109,28 +109,22 @@ def run_data(names=("MNIST",)):
         print(f"{load(name)}\n  in {fetch(name) / name}")
 
 
-def run_train(network="lenet5", dataset="MNIST", valid=5_000, save=None, checkpoint=None, **settings):
+def run_train(network="lenet5", dataset="MNIST", seed=0, valid=5_000, save=None, checkpoint=None, **settings):
     """Train a network and evaluate it."""
-    from mnistlib import evaluate, fit, layer_table, load, networks, save_weights
+    from mnistlib import evaluate, lab, layer_table, load, networks, save_weights
     from mnistlib.base.files import check_target
-    from mnistlib.lab import Checkpoint
 
     for path in {save, checkpoint} - {None}:
         check_target(path)  # now, not after the training
-    network, data = networks.find(network), load(dataset)
-    size = network.input_shape[-1]
-    images, rest, test = data.train.resized(size), None, data.test.resized(size)
-    if not 0 <= valid < len(images):
-        raise ValueError(f"--valid must be 0 to {len(images) - 1:,}, a part of the training images; got {valid}.")
-    if valid:
-        images, rest = images.split(len(images) - valid, valid, seed=settings["seed"])
-    net = network.build(settings["seed"])
-    layers = layer_table(net, network.input_shape).to_string()
-    print(f"{network.title} ({network.source}) on {dataset}\n\n{layers}\n", flush=True)
-    history = fit(net, images, rest, callbacks=[Checkpoint(checkpoint)] if checkpoint else [], **settings)
-    tested = evaluate(net, test)
+    recipe = lab.Recipe(network, dataset, valid=valid, split_seed=None, **settings)
+    about, data = networks.find(network), load(dataset)
+    layers = layer_table(recipe.build(seed), about.input_shape).to_string()
+    print(f"{about.title} ({about.source}) on {dataset}\n\n{layers}\n", flush=True)
+    net, history = recipe.train(seed, data, checkpoint, progress=True)
+    tested = evaluate(net, data.test.resized(about.input_shape[-1]))
     if save:  # before anything is printed, which may fail
-        save_weights(net, save, network.key, dataset=dataset, valid=valid, test_accuracy=tested.accuracy, **settings)
+        facts = {"dataset": dataset, "valid": valid, "test_accuracy": tested.accuracy, **settings, "seed": seed}
+        save_weights(net, save, network, **facts)
     print(f"{history}\ntest: {tested}", *[f"saved to {save}"] if save else [], sep="\n")
 
 
@@ -164,10 +158,10 @@ def recipes_called(name: str, networks, datasets, epochs: int | None) -> list:
 
 def run_tfrecords(out="mnist_tf"):
     """Write MNIST's 70,000 digits as TFRecords."""
-    from mnistlib.base.files import check_writable
+    from mnistlib.base.files import check_target
     from mnistlib.session import tfrecords
 
-    check_writable(out)
+    check_target(tfrecords.path_of(out, "train"))
     for part, split in tfrecords.parts().items():
         path = tfrecords.path_of(out, part)
         tfrecords.write(split, path)

@@ -51,11 +51,12 @@ class Split:
         images, labels, last = self.images, self.labels, len(self.classes) - 1
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(
-                f"images must be a uint8 tensor [N, 1, H, W], got {_describe(images)}. For floats in 0–1: "
-                "(x * 255).round().to(torch.uint8); for [N, H, W]: x[:, None]."
+                f"images must be a uint8 tensor [N, 1, H, W], got {images.dtype} {list(images.shape)}. "
+                "For floats in 0–1: (x * 255).round().to(torch.uint8); for [N, H, W]: x[:, None]."
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(f"labels must be an int64 tensor [{len(images)}], one per image; got {_describe(labels)}.")
+            got = f"{labels.dtype} {list(labels.shape)}"
+            raise ValueError(f"labels must be an int64 tensor [{len(images)}], one per image; got {got}.")
         if len(labels) and not (labels.min() >= 0 and labels.max() <= last):
             raise ValueError(f"labels must be 0 to {last}, one for each class; got {labels.min()} to {labels.max()}.")
 
@@ -242,7 +243,3 @@ def read_idx(content: bytes, path: Path) -> torch.Tensor:
         raise DataError(f"{path} does not have the length that its header gives.")
     values = np.frombuffer(data, kind, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(kind.newbyteorder("="), copy=False))
-
-
-def _describe(tensor: torch.Tensor) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}"

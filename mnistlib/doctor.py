@@ -56,10 +56,8 @@ def python() -> str:
 def working_folder() -> None:
     """With a file torch.py beside it, a notebook imports that file instead of PyTorch."""
     folders = {Path.cwd(), Path(__file__).resolve().parents[1] / "notebooks"}
-    files = [path for folder in folders for path in folder.glob("*.py") if path.stem in MODULES]
-    files += [p.parent for folder in folders for p in folder.glob("*/__init__.py") if p.parent.name in MODULES]
-    if files:
-        names = ", ".join(sorted(map(str, files)))
+    specs = [PathFinder.find_spec(name, [str(folder)]) for folder in folders for name in MODULES]
+    if names := ", ".join(sorted(spec.origin for spec in specs if spec and spec.origin)):
         raise Problem(f"{names}: Python imports this instead of the module of that name. Rename it, or move it away.")
 
 
@@ -132,7 +130,7 @@ def data_folder() -> str:
     from mnistlib.base import files
 
     folder = files.data_folder()
-    files.check_writable(folder)
+    files.check_target(folder / "test")
     return str(Path("~", folder.relative_to(Path.home())) if folder.is_relative_to(Path.home()) else folder)
 
 

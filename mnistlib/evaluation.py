@@ -110,12 +110,9 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 250) -> Evaluation:
     """
     check_fits(net, split)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    logits, done = torch.empty(len(split), len(split.classes), dtype=torch.float32), 0
     with evaluating(net), channels_last(net), torch.inference_mode():
-        for images, _ in split.batches(min(batch_size, len(split))):
-            logits[done : done + len(images)] = net(images.to(device))
-            done += len(images)
-    return Evaluation(logits, split.labels.cpu(), split.classes)
+        logits = [net(images.to(device)).cpu() for images, _ in split.batches(min(batch_size, len(split)))]
+    return Evaluation(torch.cat(logits).float(), split.labels.cpu(), split.classes)
 
 
 def confusion_table(labels: torch.Tensor, predictions: torch.Tensor, classes: tuple[str, ...]) -> pd.DataFrame:

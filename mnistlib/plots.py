@@ -4,7 +4,6 @@ Their background is white, so they stay readable on a dark page. The colours are
 colour-blind readers, with darker green and red.
 """
 
-import functools
 import math
 from io import BytesIO
 
@@ -27,22 +26,12 @@ STYLE = {
     "lines.markersize": 5,
 }
 DPI = 200  # sharp on screens with double resolution
+styled = plt.style.context(STYLE, after_reset=True)  # a decorator: in the course's style, whatever its caller's is
 
 
 def use_style() -> None:
     """Draw what follows in the course's style, including figures made without this module. Notebook 01."""
     plt.style.use(["default", STYLE])
-
-
-def styled(draw):
-    """Make a function draw in the course's style, whatever style its caller has chosen."""
-
-    @functools.wraps(draw)
-    def in_style(*args, **kwargs):
-        with plt.style.context(STYLE, after_reset=True):
-            return draw(*args, **kwargs)
-
-    return in_style
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -55,8 +44,7 @@ def show(figure: Figure, alt: str) -> None:
     if not alt.strip():
         raise ValueError("alt is empty; say in a sentence what the figure shows.")
     buffer, width = BytesIO(), round(figure.get_figwidth() * 100)
-    with plt.style.context(STYLE, after_reset=True):
-        figure.savefig(buffer, format="png", dpi=DPI)
+    styled(figure.savefig)(buffer, format="png", dpi=DPI)
     plt.close(figure)
     data = {"image/png": buffer.getvalue(), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)

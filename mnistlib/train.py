@@ -88,14 +88,16 @@ def fit(
     ``loss(logits [B, classes], labels [B])`` returns the mean loss of a batch. ``optimizer`` is a function like
     `one_cycle`: it returns an optimizer, and a scheduler (or None) that moves after each batch. ``seed`` decides the
     order of images, their augmentation and the dropout; the first weights are already in ``net``. A network on the CPU
-    is trained on the fastest device (`pick_device`) and comes back to the CPU, in evaluation mode. Raises ValueError
-    for images or settings that cannot be trained with, before the first step, and FloatingPointError when the loss is
-    no longer a number.
+    is trained on the fastest device (`pick_device`) and comes back to the CPU, in evaluation mode.
+
+    Of each callback, the methods that it has are called with ``run``: ``begin`` before the first batch, ``batch_end``
+    after each step, ``epoch_end`` after each epoch's validation, and ``end``. ``run`` holds net, train, valid,
+    optimizer, scheduler, generator, history, step and more; ``run.stop = True`` ends the training. Notebook 05.
+
+    Raises ValueError for images or settings that cannot be trained with, before the first step, and FloatingPointError
+    when the loss is no longer a number.
     """
-    for split in (train, valid):
-        if split is not None:
-            check_fits(net, split)
-    check_settings(epochs=epochs, batch_size=batch_size, lr=lr, images=len(train))
+    check_settings(net, train, valid, epochs=epochs, batch_size=batch_size, lr=lr)
     if isinstance(optimizer, type):
         raise TypeError(f"optimizer must be like one_cycle; use partial(constant, kind={optimizer.__name__}).")
     seed, home = operator.index(seed) % 2**64, next(net.parameters(), torch.empty(0)).device
@@ -167,25 +169,14 @@ def record_epoch(history: History, losses: torch.Tensor, correct: int, images: i
     history.step_loss += losses.tolist()
 
 
-class Callback:
-    """What `fit` calls before the first batch, after each step, after each epoch's validation, and at the end.
-
-    ``run`` holds net, train, valid, optimizer, scheduler, generator, history, step and more. A callback needs only the
-    methods that it uses, and may set ``run.stop = True`` to end the training. Notebook 05.
-    """
-
-    def begin(self, run): ...
-    def batch_end(self, run): ...
-    def epoch_end(self, run): ...
-    def end(self, run): ...
-
-
-def check_settings(*, epochs: int, batch_size: int, lr: float, images: int) -> None:
-    """Raise ValueError for settings that nothing can be trained with."""
+def check_settings(net: nn.Module, train: Split, valid: Split | None, *, epochs: int, batch_size: int, lr: float):
+    """Raise ValueError for images or settings that the network cannot be trained with."""
+    for split in [train] if valid is None else [train, valid]:
+        check_fits(net, split)
     if epochs < 1:
         raise ValueError(f"epochs must be a whole number, at least 1; got {epochs}.")
-    if not 1 <= batch_size <= images:
-        raise ValueError(f"batch_size must be 1 to {images:,}, the number of training images; got {batch_size!r}.")
+    if not 1 <= batch_size <= len(train):
+        raise ValueError(f"batch_size must be 1 to {len(train):,}, the number of training images; got {batch_size!r}.")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr, the learning rate, must be a number above 0; got {lr!r}.")
 

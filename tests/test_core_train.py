@@ -19,7 +19,7 @@ from mnistlib.data import Split
 from mnistlib.evaluation import evaluate
 from mnistlib.lab.callbacks import EarlyStopping, WeightAverage, decay, softmax_cross_entropy
 from mnistlib.seeds import fit_seeds
-from mnistlib.train import Callback, History, constant, fit, one_cycle
+from mnistlib.train import History, constant, fit, one_cycle
 
 assert lab.networks  # registers small-cnn, which has dropout
 
@@ -143,7 +143,7 @@ def test_callbacks_are_called_in_order_and_may_end_the_training(few, fitted):
 
     first = SimpleNamespace(begin=begin, batch_end=lambda run: calls.append(run.step), epoch_end=epoch_end)
     second = SimpleNamespace(batch_end=lambda run: calls.append(-run.step), end=lambda run: calls.append("end"))
-    fitted(epochs=9, valid=few[1], seed=5, callbacks=iter([first, Callback(), second]))
+    fitted(epochs=9, valid=few[1], seed=5, callbacks=iter([first, SimpleNamespace(), second]))
     assert calls == ["begin", 1, -1, 2, -2, "epoch 1", 3, -3, 4, -4, "epoch 2", "end"]
 
 
@@ -166,7 +166,7 @@ def test_early_stopping_ends_as_keras_does_with_the_weights_of_the_last_epoch(fe
 
 
 def test_weight_average_is_that_of_a_plain_loop_and_changes_no_step(few, fitted):
-    class Reference(Callback):
+    class Reference:
         def begin(self, run):
             self.average = vector(run.net).double()
 

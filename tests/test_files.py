@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnistlib.base.files import DataError, atomic_write, check_writable, data_folder
+from mnistlib.base.files import DataError, atomic_write, check_target, data_folder
 
 OLD, NEW = b"old content", b"new content, longer than the old"
 
@@ -86,5 +86,5 @@ def test_what_is_not_a_regular_file_is_refused_and_stays(old_file, tmp_path):
     with pytest.raises(DataError, match="folder"):
         save(old_file.parent)
     with pytest.raises(DataError, match="below"):
-        check_writable(old_file / "below")
+        check_target(old_file / "below")
     assert old_file.read_bytes() == OLD

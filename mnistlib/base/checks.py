@@ -1,7 +1,7 @@
 """Check arguments against the types in a signature, so that a mistake ends in one clear sentence."""
 
 import os
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Iterable, Sized
 from functools import cache, wraps
 from inspect import Parameter, signature
 from types import UnionType
@@ -56,9 +56,7 @@ def fits(value, hint) -> bool:
     if kind in (int, float):
         real = "float" in str(getattr(value, "dtype", type(value))) and getattr(value, "ndim", 0) == 0
         return is_whole(value) or (kind is float and real)
-    if kind is Callable:
-        return callable(value)
-    if inner and kind is not dict:  # of a sequence; an array of numbers is one, an iterator would be used up
+    if inner:  # of a sequence; an array of numbers is one, an iterator would be used up
         if not (isinstance(value, kind) or hasattr(value, "__array__")) or getattr(value, "ndim", 1) != 1:
             return False
         if kind is tuple and Ellipsis not in inner and len(value) != len(inner):

@@ -3,7 +3,7 @@
 import os
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -25,30 +25,17 @@ def data_folder() -> Path:
     return folder
 
 
-def check_writable(folder) -> None:
-    """Create ``folder`` if needed, and raise `DataError` unless a file can be written in it."""
-    with atomic_write(Path(folder) / ".mnistlib-test") as file:
-        file.write(b"test")
-    Path(folder, ".mnistlib-test").unlink(missing_ok=True)
-
-
 def check_target(path) -> Path:
     """Return ``path`` as a Path, and raise `DataError` unless a file could be written there now."""
-    path, why = Path(path), None
-    try:
-        os.stat(path)  # raises for a name that is too long, or contains a null character
-        if not path.is_file():
-            why = "it is a folder" if path.is_dir() else "it is not a regular file"
-        elif not os.access(path, os.W_OK):
-            why = "it is write-protected"
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-    if why:
-        raise DataError(f"cannot write {path}: {why}. Give the path of a file that can be written.")
-    check_writable(path.parent)
-    return path
+    with suppress(TrialEnds), atomic_write(path) as file:
+        os.write(file.fileno(), b"test")
+        os.fsync(file.fileno())  # a full disk refuses one or the other
+        raise TrialEnds
+    return Path(path)
+
+
+class TrialEnds(Exception):
+    """Ends a block of `atomic_write` without a change of the file."""
 
 
 @contextmanager
@@ -58,12 +45,14 @@ def atomic_write(path):
     Readers see the old file or the complete new one, never a part. A symbolic link is followed, and an existing file
     keeps its mode. Raises `DataError` when the file cannot be written.
     """
-    path, temporary = Path(os.path.realpath(path)), None
+    path, temporary, mode = Path(os.path.realpath(path)), None, stat.S_IFREG | 0o644
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = os.stat(path).st_mode if os.path.exists(path) else stat.S_IFREG | 0o644
-        if not stat.S_ISREG(mode):
-            raise OSError(None, "it is not a regular file")
+        with suppress(FileNotFoundError):
+            mode = os.stat(path).st_mode  # raises another error for a name that is too long
+            if not stat.S_ISREG(mode) or not os.access(path, os.W_OK):
+                why = "it is a folder, write-protected, or not a regular file"
+                raise DataError(f"cannot write {path}: {why}. Give the path of a file that can be written.")
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             yield file

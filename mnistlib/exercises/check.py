@@ -6,18 +6,24 @@ It starts with ``✓`` (right), ``✗`` (what was given, expected and got) or ``
 import copy
 import inspect
 import math
+import re
 from collections.abc import Callable
+from contextlib import ContextDecorator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 NOT_SOLVED = "· not solved yet: write your answer in the cell above, run it, then run this cell again."
 
 
-def exercise(passed: str, *cases: tuple, observed: Callable = lambda function: function) -> Callable:
-    """Turn the right answer below into its check. ``observed`` makes functions whose results can be compared."""
-    return lambda right: Check(right, cases, passed, observed, getattr(right, "mistakes", {}))
+def exercise(passed: str, *cases: tuple, observed: Callable = lambda function: function, hints=()) -> Callable:
+    """Turn the right answer below into its check. ``observed`` makes functions whose results can be compared.
+
+    ``hints`` are pairs: words of a line (a regular expression), and what to add to such a line.
+    """
+    return lambda right: Check(right, cases, passed, observed, hints, getattr(right, "mistakes", {}))
 
 
 def mistake(hint: str, wrong: Callable | None = None, **options) -> Callable:
@@ -30,6 +36,19 @@ def mistake(hint: str, wrong: Callable | None = None, **options) -> Callable:
     return with_mistake
 
 
+class Without(ContextDecorator, TorchFunctionMode):
+    """For ``observed``: while the function runs, those of PyTorch with these names stop with an error."""
+
+    def __init__(self, *names: str):
+        super().__init__()
+        self.names = names
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if getattr(function, "__name__", "") in self.names:
+            raise RuntimeError(f"write it without PyTorch's {function.__name__}")
+        return function(*args, **(kwargs or {}))
+
+
 @dataclass(frozen=True, repr=False)
 class Check:
     """The check of one exercise: call it with the student's function, and it prints its line."""
@@ -38,6 +57,7 @@ class Check:
     cases: tuple[tuple, ...]  # the arguments of each call; each function gets copies of its own
     passed: str  # what a ✓ stands for
     observed: Callable
+    hints: tuple[tuple[str, str], ...]
     mistakes: dict[str, Callable]
 
     def __call__(self, function: Callable) -> None:
@@ -49,23 +69,26 @@ class Check:
             return f"✗ the check needs your function itself: its name, without brackets. It got {short(function)}."
         name, parameters = getattr(function, "__name__", "your function"), inspect.signature(self.right).parameters
         for case in self.cases:
-            try:
-                problem = self.problem(function, case)
-            except (Exception, SystemExit) as error:  # whatever a student's function does must become a line
-                if isinstance(error, NotImplementedError) and not error.args:  # PyTorch raises it too, with words
-                    return NOT_SOLVED
-                problem = f"stopped with {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            problem = self.problem(function, case)
+            if problem == NOT_SOLVED:
+                return problem
             if problem:
                 given = ", ".join(f"{key}={short(value)}" for key, value in zip(parameters, case, strict=False))
-                return f"✗ {name}({given}): {problem.rstrip('.')}."
+                line = f"✗ {name}({given}): {problem.rstrip('.')}."
+                return next((f"{line} {hint}." for words, hint in self.hints if re.search(words, line)), line)
         return f"✓ {name}: {self.passed}."
 
     def problem(self, function: Callable, case: tuple) -> str:
         """What is wrong with the function's answer to one case, with a hint; empty when the answer is right."""
-        got = self.answer(function, case)
-        problem = difference(self.answer(self.right, case), got)
-        hints = (hint for hint, wrong in self.mistakes.items() if not difference(self.answer(wrong, case), got))
-        return problem and ". ".join(filter(None, [problem, next(hints, "")]))
+        try:
+            got = self.answer(function, case)
+            problem = difference(self.answer(self.right, case), got)
+            hints = (hint for hint, wrong in self.mistakes.items() if not difference(self.answer(wrong, case), got))
+            return problem and ". ".join(filter(None, [problem, next(hints, "")]))
+        except (Exception, SystemExit) as error:  # whatever a student's function does must become a line
+            if isinstance(error, NotImplementedError) and not error.args:  # PyTorch raises it too, with words
+                return NOT_SOLVED
+            return f"stopped with {type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
     def answer(self, function: Callable, case: tuple):
         return self.observed(function)(*copy.deepcopy(case))  # copied as a whole: an optimizer keeps its network
@@ -83,12 +106,10 @@ def difference(expected, got) -> str:
         return _difference_of_tensors(expected, got.detach().cpu(), both)
     if isinstance(expected, list | tuple) and isinstance(got, list | tuple):
         return both if len(expected) != len(got) or any(map(difference, expected, got)) else ""
-    if isinstance(expected, str) and isinstance(got, str):
-        return both if expected != got else ""
+    if isinstance(expected, complex) or (isinstance(expected, str) and isinstance(got, str)):
+        return both if got != expected else ""  # a mistake gives the root of a negative number
     if isinstance(expected, torch.Tensor | list | tuple | str):
         return f"{both}, of type {type(got).__name__}; it must be a {type(expected).__name__.lower()}"
-    if isinstance(expected, complex):  # what a mistake gives: the root of a negative number
-        return both if got != expected else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         item = ". `.item()` takes the number out of it" if getattr(got, "shape", None) == (1,) else ""
         return f"{both}, of type {type(got).__name__}; it must be a number{item}"

@@ -16,10 +16,6 @@ def pattern(seed):
 @exercise("right for three images", pattern(24900), pattern(6062), pattern(2482))  # each mistake gives another digit
 @mistake("That is the farthest mean: take argmin, not argmax", take=torch.argmax)
 @mistake(
-    "`uint8` has no negative numbers, so the differences wrapped around; leave the means in floating point",
-    lambda image, means: (image - means.to(torch.uint8)).square().sum((1, 2)).argmin(),
-)
-@mistake(
     "Ink outside the mean must count against it; square the differences, do not multiply",
     lambda image, means: (image * means).sum((1, 2)).argmax(),
 )
@@ -34,37 +30,17 @@ def check_nearest_mean(image, means, size=torch.square, axes=(1, 2), take=torch.
     return take(size(image - means).sum(axes)).item()
 
 
-def with_a_hint(shift):
-    """The function itself, with words about the two most frequent errors."""
-
-    def shifted(images, right, down):
-        try:
-            return shift(images, right, down)
-        except RuntimeError as error:
-            if "size (0)" in str(error):
-                hint = "A slice such as [:-0] is empty: treat a shift by 0 separately"
-            elif min(right, down) < 0:
-                hint = "Negative numbers move to the left and upwards: treat them separately"
-            else:
-                raise
-            raise RuntimeError(f"{error}. {hint}") from None
-
-    return shifted
-
-
 images = torch.arange(1, 41, dtype=torch.uint8).reshape(2, 1, 4, 5)
+shifts = [(images, *by) for by in ((1, 0), (-2, 0), (0, 1), (3, -2))]
+ERRORS = [
+    (r"size \(0\)", "A slice such as [:-0] is empty: treat a shift by 0 separately"),
+    ("=-.*stopped with RuntimeError", "Negative numbers move to the left and upwards: treat them separately"),
+]
 
 
-def rolled(images, right, down):
-    return images.roll((down, right), (2, 3))
-
-
-SHIFTS = (1, 0), (-2, 0), (0, 1), (3, -2)
-
-
-@exercise("right for shifts in all four directions", *[(images, *by) for by in SHIFTS], observed=with_a_hint)
+@exercise("right for shifts in all four directions", *shifts, hints=ERRORS)
 @mistake("`down` is not used: they did not move downwards", lambda images, a, b: pad(images, (a, -a, 0, 0)))
-@mistake("What left the image came in again at the other side; paper, 0, should come in", rolled)
+@mistake("What leaves on one side must not come in on the other", lambda x, right, down: x.roll((down, right), (2, 3)))
 @mistake("The images moved to the other side", lambda images, right, down: pad(images, (-right, right, -down, down)))
 @mistake("`right` moved them down and `down` to the right", lambda images, a, b: pad(images, (b, -b, a, -a)))
 @mistake("The images grew or shrank; take away on one side what you add on the other", loss=0)

@@ -1,22 +1,18 @@
 """Checks for the exercises of notebook 02."""
 
+import re
+
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
-from mnistlib.exercises.check import exercise, mistake
+from mnistlib.exercises.check import Without, exercise, mistake
 from mnistlib.layers import layer_table
+from mnistlib.networks import build
 
 TINY = "ten logits, a convolution, at most 2,000 parameters and 100,000 mult-adds"
 image = torch.tensor([[1.0, 0, 2, 0, 1], [0, 3, 0, 1, 0], [2, 0, 1, 0, 4], [0, 1, 0, 2, 0]])
 kernel, wide = torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[0.0, 1, -2], [1, 0, 3]])
-
-
-def by_hand(function):
-    """The function's map, and whether its code calls PyTorch's convolution."""
-    names = {*getattr(getattr(function, "__code__", None), "co_names", ())}
-    used = "used" if names & {"conv2d", "Conv2d", "convolution"} else "not used"
-    return lambda *given: {"PyTorch's convolution": used, "the map": function(*given)}
+by_hand = Without("conv2d", "convolution")
 
 
 @exercise("right for two kernels, without PyTorch's convolution", (image, kernel), (image, wide), observed=by_hand)
@@ -27,12 +23,8 @@ def by_hand(function):
     "The kernel need not be 5 × 5: take its size from kernel.shape",
     lambda image, kernel: torch.zeros(len(image) - 4, len(image[0]) - 4),
 )
-@mistake("The kernel reaches over the edge of the image; only positions where it fits count", frame=1)
-def check_convolve(image, kernel, turned=torch.clone, missing=0, frame=0):
-    height, width = kernel.shape
-    if frame:  # as many results as the image has pixels
-        image = pad(image, ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2))
-    windows = image.unfold(0, height, 1).unfold(1, width, 1)
+def check_convolve(image, kernel, turned=torch.clone, missing=0):
+    windows = image.unfold(0, len(kernel), 1).unfold(1, len(kernel[0]), 1)
     result = (windows * turned(kernel)).sum((2, 3))
     return result[: len(result) - missing, : len(result[0]) - missing]
 
@@ -49,13 +41,10 @@ def layers(build):
     if not isinstance(net, nn.Module):
         return {"the result": net}
     leaves = [layer for layer in net.modules() if not any(layer.children())]
-    names = ["in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding"]
-    found = {"the result": "a network", **{f"layer {number}": {"kind": "nothing"} for number in range(1, 13)}}
-    for number, layer in enumerate(leaves, 1):
-        sizes = {name: getattr(layer, name) for name in [*names, "dilation"] if hasattr(layer, name)}
-        square = {name: size[0] for name, size in sizes.items() if isinstance(size, tuple) and len({*size}) == 1}
-        found[f"layer {number}"] = {"kind": type(layer).__name__, **sizes, **square}
-    found |= {"the number of layers": len(leaves), "parameters": sum(p.numel() for p in net.parameters())}
+    found = {"the result": "a network", **{f"layer {number}": "nothing" for number in range(1, 13)}}
+    for number, layer in enumerate(leaves, 1):  # 5 and (5, 5) are the same size of a kernel
+        found[f"layer {number}"] = re.sub(r"\((\d+), \1\)|inplace=True", r"\1", str(layer))
+    found["the number of layers"] = len(leaves)
     try:
         return {**found, "the shape of its answer to an image of 32 × 32": [*net(torch.zeros(1, 1, 32, 32)).shape]}
     except Exception as error:  # layers that do not fit together: the first wrong one has been named above
@@ -64,13 +53,7 @@ def layers(build):
 
 @exercise("the twelve layers of LeNet-5", (), observed=lambda build: lambda: layers(build))
 def check_my_lenet5():
-    def made(kind, *sizes):
-        return nn.utils.skip_init(kind, *sizes)  # draws no random numbers
-
-    convolutions = [(made(nn.Conv2d, *sizes, 5), nn.ReLU()) for sizes in ((1, 6), (6, 16), (16, 120))]
-    first, second, third = convolutions
-    linear = made(nn.Linear, 120, 84), nn.ReLU(), made(nn.Linear, 84, 10)
-    return nn.Sequential(*first, nn.MaxPool2d(2), *second, nn.MaxPool2d(2), *third, nn.Flatten(), *linear)
+    return build("lenet5", seed=0)  # with a seed, so that the student's random numbers stay as they are
 
 
 @exercise("right for three networks", (32, [5, 5], 16), (28, [3, 3, 3], 128), (30, [3], 2))
@@ -108,7 +91,5 @@ def facts(build):
 
 @exercise(TINY, (), observed=lambda build: lambda: facts(build))
 def check_tiny_network():
-    convolution, linear = nn.utils.skip_init(nn.Conv2d, 1, 5, 5), nn.utils.skip_init(nn.Linear, 180, 10)
-    for values in (*convolution.parameters(), *linear.parameters()):
-        nn.init.zeros_(values)  # skip_init draws no random numbers, and leaves whatever was in memory
-    return nn.Sequential(convolution, nn.MaxPool2d(4), nn.Flatten(), linear)
+    with torch.random.fork_rng(devices=[]):  # the student's random numbers stay as they are
+        return nn.Sequential(nn.Conv2d(1, 5, 5), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(180, 10))

@@ -1,15 +1,15 @@
 """Checks for the exercises of notebook 03."""
 
-import math
 from functools import partial
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.overrides import TorchFunctionMode
 
-from mnistlib.exercises.check import exercise, mistake
+from mnistlib.exercises.check import Without, exercise, mistake
 
+ENTRIES = "right for a matrix and for a vector, in all entries (whether it goes to both sides is not checked)"
 TWO_STEPS = "the right loss, and the right weights after one step and after two, with SGD and with Adam"
+LOGITS = "right for batches of 3 and of 10 classes, and for logits of 1,000"
 DIAGNOSES = ["softmax too many", "rate too large", "labels shuffled", "healthy", "rate too small"]  # of A to E
 PATIENTS = {"A": {"twice": True}, "B": {"lr": 6}, "C": {"shuffled": True}, "D": {}, "E": {"lr": 0.0005}}
 squares = (lambda w: (w**2).sum(), torch.tensor([1.0, 2.0, 3.0]).double())
@@ -19,35 +19,13 @@ batches = (logits, torch.tensor([0, 2, 2, 1])), (torch.eye(10) * 4, torch.arange
 large = (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 1]))
 net = torch.nn.utils.skip_init(torch.nn.Linear, 2, 3, bias=False)  # draws no random numbers
 net.weight.data = torch.tensor([[0.5, -0.5], [0.0, 1.0], [-1.0, 0.5]])
-FORBIDDEN = ("cross_entropy", "nll_loss", "log_softmax", "logsumexp", "backward", "grad")
+without_help = Without("cross_entropy", "nll_loss", "log_softmax", "logsumexp", "backward", "grad")
 images, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0]]), torch.tensor([0, 1, 2, 0])
 case = (net, torch.optim.SGD(net.parameters(), lr=0.5), images, labels)
 with_adam = (net, torch.optim.Adam(net.parameters(), lr=0.1), images, labels)
 
 
-class WithoutHelp(TorchFunctionMode):
-    """While it is active, the functions that a task forbids stop with an error."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if getattr(function, "__name__", "") in FORBIDDEN:
-            raise RuntimeError(f"write it without PyTorch's {function.__name__}")
-        return function(*args, **(kwargs or {}))
-
-
-def without_help(function):
-    def observed(*case):
-        with WithoutHelp():
-            return function(*case)
-
-    return observed
-
-
-@exercise(
-    "right for a matrix and for a vector, in all entries (whether it goes to both sides is not checked)",
-    mixed,
-    squares,
-    observed=without_help,
-)
+@exercise(ENTRIES, mixed, squares, observed=without_help)
 @mistake("The two points are 2 * h apart, so divide by 2 * h", divide=1)
 @mistake("The sign is wrong: take the loss above minus the loss below", divide=-2)
 @mistake("Nudge a new copy of w for each entry, or all earlier entries stay nudged", copy=False)
@@ -68,40 +46,22 @@ def of_each(logits, labels, of_label=1, of_sum=1):
     return (logits - of_sum * largest[:, None]).exp().sum(1).log() - (z - of_label * largest)
 
 
-def of_all_classes(logits, labels):
-    return torch.stack([of_each(logits, labels * 0 + k) for k in range(logits.shape[1])]).mean()
+TOO_LATE = [
+    ("got inf", "A probability became 0, and its logarithm −∞: compute log Σ e^z − z_c instead"),
+    (r"expected 500\.0, got \d", "A probability kept away from 0 gives too small a loss: compute log Σ e^z − z_c"),
+]
 
 
-def too_late(logits, labels, least=0.0, axis=1):
-    return -logits.softmax(axis)[torch.arange(len(labels)), labels].clamp(min=least).log().mean()
-
-
-def of_batch(logits, labels):
-    z = logits - logits.max()
-    return (z.exp().sum(1).log() - z[torch.arange(len(labels)), labels]).mean()
-
-
-def clamps(right):
-    """A hint for each usual way to keep a probability away from 0."""
-    for least in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15):
-        most = -math.log(least)
-        hint = f"A probability of at least {least:g} has a loss of at most {most:.1f}; compute log Σ e^z − z_c"
-        right = mistake(hint, partial(too_late, least=least))(right)
-    return right
-
-
-@exercise("right for batches of 3 and of 10 classes, and for logits of 1,000", *batches, large, observed=without_help)
-@mistake("A probability became 0, and its logarithm −∞: compute log Σ e^z − z_c instead", too_late)
+@exercise(LOGITS, *batches, large, observed=without_help, hints=TOO_LATE)
 @mistake("That is the sum; the loss of a batch is the mean", lambda logits, labels: of_each(logits, labels).sum())
 @mistake("That is the loss of each image; return their mean", of_each)
 @mistake("The minus is missing", lambda logits, labels: -of_each(logits, labels).mean())
-@mistake("The softmax is for each image: softmax(1)", partial(too_late, axis=0))
-@mistake("Only the probability of the correct class counts", of_all_classes)
+@mistake("The softmax is for each image: softmax(1)", lambda z, y: -z.softmax(0)[range(len(y)), y].log().mean())
+@mistake("Only the probability of the correct class counts", lambda logits, labels: -logits.softmax(1).log().mean())
 @mistake("That is one softmax too many", lambda logits, labels: of_each(logits.softmax(1), labels).mean())
-@mistake("Subtract the largest logit of each row, not of the whole batch: logits.max(1, keepdim=True).values", of_batch)
+@mistake("Subtract from each row its own largest logit", lambda z, y: of_each(z - z.max(), y, 0, 0).mean())
 @mistake("Subtract the largest logit from z_c, too", of_label=0)
 @mistake("Subtract the largest logit inside the sum, too", of_sum=0)
-@clamps
 def check_cross_entropy(logits, labels, of_label=1, of_sum=1):
     return of_each(logits, labels, of_label, of_sum).mean().item()
 
@@ -115,20 +75,12 @@ def two_steps(net, *case, step):
     return seen | {"the weights after a second step": net.weight.detach().clone()}
 
 
-def without_optimizer(net, optimizer, images, labels):
-    loss = cross_entropy(net(images), labels)
-    (slopes,) = torch.autograd.grad(loss, net.weight)
-    net.weight.data -= 0.5 * slopes
-    return loss.item()
-
-
 @exercise(TWO_STEPS, case, with_adam, observed=lambda step: partial(two_steps, step=step))
 @mistake("They do not move: optimizer.step() comes last, right after backward()", move=False)
 @mistake("The slopes are there only after backward(): optimizer.step() comes after it", early=True)
 @mistake("The gradient of the first step is still there: optimizer.zero_grad()", forget=False)
 @mistake("That is the loss after the step, not before it", late=True)
 @mistake("cross_entropy takes logits: that is one softmax too many", twice=True)
-@mistake("Let optimizer.step() move the parameters", without_optimizer)
 @mistake("Return the number in it: loss.item()", lambda *case: torch.tensor(check_training_step.right(*case)))
 def check_training_step(net, optimizer, images, labels, forget=True, move=True, early=False, late=False, twice=False):
     logits = net(images)

@@ -1,25 +1,17 @@
 """Checks for the exercises of notebook 04."""
 
-import math
-from itertools import pairwise
-
 import torch
 
 from mnistlib.exercises.check import exercise, mistake
 
 table = torch.tensor([[5, 1, 0], [2, 7, 1], [0, 3, 6]])
 lenet5 = [(5, 1), (2, 2), (5, 1), (2, 2), (5, 1)]
+stacks = (lenet5[:1],), (lenet5[:3],), (lenet5,), ([(4, 3), (3, 1)],)
 certain = (torch.tensor([0.95, 0.95, 0.65, 0.65]), torch.tensor([True, True, True, False]), 10)
 mixed = (torch.tensor([0.1, 0.3, 0.35, 0.8, 1.0, 0.97]), torch.tensor([False, False, True, True, False, True]), 4)
 
 
-@exercise(
-    "right for one, three and five layers, and for a stride of 3",
-    (lenet5[:1],),
-    (lenet5[:3],),
-    (lenet5,),
-    ([(4, 3), (3, 1)],),
-)
+@exercise("right for one, three and five layers, and for a stride of 3", *stacks)
 @mistake("A kernel of k adds k − 1 neighbours, not k", extra=0)
 @mistake("Behind a stride the neighbours lie further apart: multiply the distance", spread=False)
 @mistake("A layer's own stride counts only for the layers that follow it", early=True)
@@ -44,29 +36,15 @@ def check_scores_of(confusion, label, order=1, twice=0, whole=1):
     return tuple(whole * hits / (total + twice * hits) for total in totals)[::order]
 
 
-def not_nan(function):
-    def observed(*case):
-        got = function(*case)
-        if isinstance(got, float | torch.Tensor) and math.isnan(got):
-            raise ValueError("its result is nan, because an empty group has no mean: leave it out")
-        return got
-
-    return observed
+EMPTY = ("got nan", "It is nan because an empty group has no mean: leave it out")
 
 
-def half_open(confidence, correct, groups):
-    edges = [i / groups for i in range(groups + 1)]
-    parts = [(low <= confidence) & (confidence < high) for low, high in pairwise(edges)]
-    gaps = [(confidence[part].double() - correct[part].double()).sum().abs().item() for part in parts]
-    return sum(gaps) / len(confidence)
-
-
-@exercise("right for two sets of answers, with empty groups and a confidence of 1", certain, mixed, observed=not_nan)
+@exercise("right for two sets of answers, with empty groups and a confidence of 1", certain, mixed, hints=[EMPTY])
 @mistake("Weight each gap by the number of answers in its group", weighted=False)
 @mistake("Take the absolute value of each gap, or gaps in opposite directions cancel", absolute=False)
-@mistake("An answer with a confidence of exactly 1 belongs to the last group", half_open)
-def check_calibration_error(confidence, correct, groups, weighted=True, absolute=True):
-    group = (confidence * groups).long().clamp(max=groups - 1)
+@mistake("An answer with a confidence of exactly 1 belongs to the last group", last=0)
+def check_calibration_error(confidence, correct, groups, weighted=True, absolute=True, last=1):
+    group = (confidence * groups).long().clamp(max=groups - last)
     parts = [group == i for i in range(groups) if (group == i).any()]
     gaps = [(confidence[part].double().mean() - correct[part].double().mean()).item() for part in parts]
     sizes = [part.sum().item() if weighted else len(group) / len(parts) for part in parts]

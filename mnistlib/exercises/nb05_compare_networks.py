@@ -38,9 +38,6 @@ def check_mcnemar_p(only_first, only_second, sides=2, most=1.0):
 
 
 @exercise("right for seven lists", *((p_values, 0.05) for p_values in LISTS), ([0.001, 0.002], 0.01))
-@mistake(
-    "Go upwards, and stop at the first that is too large", counted=lambda fine: len(fine) - [*fine[::-1], 1].index(1)
-)
 @mistake("These are the p-values below the level itself; divide it by the number of tests that are left", tests=0)
 @mistake("That is Bonferroni's method: the threshold grows with each p-value that was accepted", less=0)
 @mistake("Stop at the first p-value above its threshold, even if a later one is below its own", counted=sum)

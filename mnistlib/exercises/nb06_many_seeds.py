@@ -1,7 +1,7 @@
 """Checks for the exercises of notebook 06."""
 
 from itertools import combinations, product
-from statistics import mean, pvariance, variance
+from statistics import covariance, mean, pvariance, variance
 
 from mnistlib.exercises.check import exercise, mistake
 
@@ -26,20 +26,14 @@ def check_expected_best(accuracies, k, best=max):
     return mean(best(chosen) for chosen in combinations(accuracies, k))
 
 
-@exercise(
-    "right for three pairs of halves",
-    ([0.95, 0.92, 0.94], [0.94, 0.92, 0.95]),
-    ([0.95, 0.93], [0.93, 0.95]),
-    ([0.9, 0.8, 0.7, 0.6], [0.85, 0.85, 0.7, 0.7]),
-)
+halves = ([0.95, 0.92, 0.94], [0.94, 0.92, 0.95]), ([0.95, 0.93], [0.93, 0.95])
+
+
+@exercise("right for three pairs of halves", *halves, ([0.9, 0.8, 0.7, 0.6], [0.85, 0.85, 0.7, 0.7]))
 @mistake("Divide by n − 1", less=0)
 @mistake("That is the variance; take its root", root=1)
 @mistake("The covariance is negative here: return 0", positive=lambda covariance: covariance)
 @mistake("The covariance is negative here, so return 0, not the root of its size", positive=abs)
 def check_seed_sd(first_half, second_half, less=1, root=0.5, positive=lambda covariance: max(0, covariance)):
-    return positive(_covariance(first_half, second_half, less)) ** root
-
-
-def _covariance(first, second, less=1):
-    products = [(a - mean(first)) * (b - mean(second)) for a, b in zip(first, second, strict=True)]
-    return sum(products) / (len(first) - less)
+    n = len(first_half)
+    return positive(covariance(first_half, second_half) * (n - 1) / (n - less)) ** root

@@ -5,10 +5,10 @@ from torch.nn import functional as F
 
 from mnistlib.base.checks import is_whole
 from mnistlib.evaluation import evaluate
-from mnistlib.train import Callback, constant
+from mnistlib.train import constant
 
 
-class EarlyStopping(Callback):
+class EarlyStopping:
     """End training after ``patience`` epochs in a row without a lower validation loss. Introduced in notebook 05.
 
     The weights stay those of the last epoch, as in Keras. Raises ValueError without a validation split.
@@ -30,7 +30,7 @@ class EarlyStopping(Callback):
             run.stop = True
 
 
-class WeightAverage(Callback):
+class WeightAverage:
     """Keep a moving average of the weights, and put it into the network at the end. Introduced in notebook 06.
 
     After each batch, average = decay × average + (1 − decay) × weights; during the first steps the decay is smaller,

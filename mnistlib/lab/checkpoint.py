@@ -13,13 +13,12 @@ from filelock import FileLock, Timeout
 
 from mnistlib.base.checks import PATH, checked
 from mnistlib.base.files import DataError, check_target
-from mnistlib.train import Callback
 
 BEGINNING = b"mnistlib checkpoint\n"  # of each file; the SHA-256 of the rest follows, and then the rest
 REMEDY = "Move it away, and the training starts anew."
 
 
-class Checkpoint(Callback):
+class Checkpoint:
     """Save a training to a file after each epoch, and resume it from there: ``callbacks=[Checkpoint("training.pt")]``.
 
     It must be the first callback. A training that was stopped at any moment, called again with a new network,
@@ -67,7 +66,15 @@ class Checkpoint(Callback):
             path.unlink(missing_ok=True)
 
     def _packed(self, run) -> bytes:
-        torch.save({"description": self.description, "state": _state(run)}, buffer := io.BytesIO())
+        state = {
+            "parts": [part.state_dict() for part in _parts(run)],
+            "history": dict(vars(run.history)),
+            "step": run.step,
+            "stop": run.stop,
+            "generator": run.generator.get_state(),
+            "random": [source.get_rng_state() for source in _random(run)],
+        }
+        torch.save({"description": self.description, "state": state}, buffer := io.BytesIO())
         return buffer.getvalue()
 
     def _restore(self, run):
@@ -75,7 +82,7 @@ class Checkpoint(Callback):
         if other := [f"{name}: {found.get(name)}, now {now[name]}" for name in now if found.get(name) != now[name]]:
             raise ValueError(f"{self.path} holds another training ({'; '.join(other)}). {REMEDY}")
         for callback in run.callbacks:
-            if hasattr(callback, "load_state_dict"):
+            if hasattr(callback, "load_state_dict") and hasattr(callback, "begin"):
                 callback.begin(run)
         for part, its_state in zip(_parts(run), state["parts"], strict=True):
             part.load_state_dict(its_state)
@@ -110,9 +117,7 @@ def _description(run) -> dict[str, str]:
         "schedule": f"{type(run.scheduler).__name__} {factors}",
         "augmentation": run.train.augmentation,
         "callbacks": [(type(each).__name__, *map(_name, vars(each).values())) for each in run.callbacks[1:]],
-        "network": fingerprint(
-            run.net, {name: (each.shape, each.dtype) for name, each in run.net.state_dict().items()}
-        ),
+        "network": fingerprint(run.net, {name: (t.shape, t.dtype) for name, t in run.net.state_dict().items()}),
         "training images": fingerprint(run.train.images, run.train.labels),
         "validation images": run.valid and fingerprint(run.valid.images, run.valid.labels),
         "device": run.device.type,
@@ -130,17 +135,6 @@ def _parts(run) -> list:
 def _random(run) -> list:
     """The modules with PyTorch's own random numbers, which dropout uses."""
     return [torch] if run.device.type == "cpu" else [torch, getattr(torch, run.device.type)]
-
-
-def _state(run) -> dict:
-    return {
-        "parts": [part.state_dict() for part in _parts(run)],
-        "history": dict(vars(run.history)),
-        "step": run.step,
-        "stop": run.stop,
-        "generator": run.generator.get_state(),
-        "random": [source.get_rng_state() for source in _random(run)],
-    }
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict]:

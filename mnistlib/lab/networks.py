@@ -51,19 +51,16 @@ def stacked_2d() -> nn.Sequential:
 
 def multi_tower() -> nn.Sequential:
     """Three convolutions of 15×15 side by side, their maps concatenated. Introduced in notebook 04."""
-    towers = (
+    towers = Towers(
         named(conv=nn.Conv2d(1, 4, 15), relu=nn.ReLU(), dropout=nn.Dropout(0.5), flatten=nn.Flatten()) for _ in range(3)
     )
-    net = named(towers=Towers(*towers), **_head(3 * 4 * 14 * 14))
+    net = named(towers=towers, **_head(3 * 4 * 14 * 14))
     del net.flatten  # each tower flattens its own maps
     return net
 
 
 class Towers(nn.ModuleList):
     """Networks side by side: all get the same images; their outputs ``[B, n]`` are concatenated. Notebook 04."""
-
-    def __init__(self, *towers: nn.Module):
-        super().__init__(towers)
 
     def forward(self, x):
         return torch.cat([tower(x) for tower in self], dim=1)

@@ -110,7 +110,12 @@ class Recipe:
         return keras_initialisation(net, seed) if self.initialisation == "keras" else net
 
     def splits(self, dataset: ImageDataset, seed: int) -> tuple[Split, Split | None, Split]:
-        """Return the training images (with their augmentation), the validation images or None, and the test images."""
+        """Return the images to train on (with their augmentation), validation images or None, and the test images.
+
+        Raises ValueError when there are too few images.
+        """
+        if len(dataset.train) <= self.valid:
+            raise ValueError(f"{dataset} has too few images to keep {self.valid:,} of them for validation.")
         size = find(self.network).input_shape[-1]
         train, valid, test = dataset.train.resized(size), None, dataset.test.resized(size)
         if self.valid:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchinfo import summary
 
 from mnistlib.data import Split
-from mnistlib.evaluation import check_fits, evaluate
+from mnistlib.evaluation import evaluate
 from mnistlib.networks import evaluating, find
 from mnistlib.seeds import Ensemble
 from mnistlib.train import History, check_settings, one_cycle, pick_device, record_epoch
@@ -32,9 +32,7 @@ def fit_stacked(
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}.")
     nets = [(find(network).build if isinstance(network, str) else network)(seed) for seed in seeds]
-    for split in [train] if valid is None else [train, valid]:
-        check_fits(nets[0], split)
-    check_settings(epochs=epochs, batch_size=batch_size, lr=lr, images=len(train))
+    check_settings(nets[0], train, valid, epochs=epochs, batch_size=batch_size, lr=lr)
     device, steps = pick_device(), math.ceil(len(train) / batch_size)
     histories, generators = [History() for _ in seeds], [torch.Generator().manual_seed(seed) for seed in seeds]
     try:

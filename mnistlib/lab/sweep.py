@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from mnistlib.base.checks import PATH, checked
 from mnistlib.base.files import DataError, check_target
 from mnistlib.data import ImageDataset, load
-from mnistlib.evaluation import check_fits, evaluate
+from mnistlib.evaluation import evaluate
 from mnistlib.lab.checkpoint import Checkpoint
 from mnistlib.lab.recipes import Recipe
 from mnistlib.lab.results import append, frame, runs
@@ -132,12 +132,8 @@ def _loaded(recipes: list[Recipe], given: dict[str, ImageDataset]) -> tuple[dict
         except DataError as error:
             skipped[name] = str(error)
     for recipe in (recipe for recipe in dict.fromkeys(recipes) if recipe.dataset not in skipped):
-        dataset = datasets[recipe.dataset]
-        if len(dataset.train) <= recipe.valid:
-            raise ValueError(f"{dataset} has too few images to keep {recipe.valid:,} of them for validation.")
-        train, _, test = recipe.splits(dataset, 0)
-        check_settings(epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr, images=len(train))
-        check_fits(recipe.build(0), test.take(1))
+        train, valid, _ = recipe.splits(datasets[recipe.dataset], 0)
+        check_settings(recipe.build(0), train, valid, epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr)
     return datasets, skipped
 
 

@@ -74,10 +74,13 @@ def read(path: PATH, batch_size: int = 50, count: int | None = None) -> Iterator
     """
     if not 1 <= batch_size < 2**31:
         raise ValueError(f"batch_size must be 1 to 2,147,483,647; got {batch_size}.")
-    examples = _examples(path, count)
+    examples, found = _examples(path), 0
     while batch := list(itertools.islice(examples, batch_size)):
         images, labels = zip(*batch, strict=True)
         yield torch.from_numpy(np.stack(images)), torch.tensor(labels)
+        found += len(batch)
+    if count not in (None, found):
+        raise DataError(f"{path} holds {found:,} records, and must hold {count:,}. {REMEDY}")
 
 
 def read_split(path, count: int | None = None) -> Split:
@@ -88,19 +91,19 @@ def read_split(path, count: int | None = None) -> Split:
     return Split(*map(torch.cat, zip(*batches, strict=True)))
 
 
-def records(path) -> Iterator[tuple[int, bytes]]:
-    """Yield the offset and the bytes of each record, both checksums verified. Raises `DataError` as `read` does."""
+def records(path) -> Iterator[tuple[str, bytes]]:
+    """Yield the place, in words, and the bytes of each record, both checksums verified. Raises `DataError`."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             for number, header in enumerate(iter(functools.partial(file.read, 12), b"")):
-                place = path, number, file.tell() - len(header)
+                place = f"{path}: record {number} at byte {file.tell() - len(header):,}"
                 _check(checksum(header[:8]) == header[8:], place, "its length is damaged or cut off")
                 length = int.from_bytes(header[:8], "little")
                 _check(file.tell() + length + 4 <= size, place, "the file ends before the record does")
                 record = file.read(length)  # only now, because a wrong length could take all memory
                 _check(checksum(record) == file.read(4), place, "its checksum does not fit")
-                yield place[2], record
+                yield place, record
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}. {REMEDY}") from None
 
@@ -111,11 +114,11 @@ def checksum(content: bytes) -> bytes:
     return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def _examples(path, count: int | None) -> Iterator[tuple[np.ndarray, int]]:
+def _examples(path) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the image, uint8 ``[1, H, W]``, and the label of each record."""
     _, new_example, decode_error = _packages()
-    number, shape = -1, None
-    for number, (offset, record) in enumerate(records(path)):
+    shape = None
+    for place, record in records(path):
         try:
             features = new_example.FromString(record).features.feature
             values = [getattr(features[name], kind).value for name, kind in FEATURES.items()]
@@ -125,18 +128,13 @@ def _examples(path, count: int | None) -> Iterator[tuple[np.ndarray, int]]:
             fits = depth in (0, 1) and image.size and image.shape == (1, height, width) == shape
         except (decode_error, ValueError):
             fits = False
-        _check(fits, (path, number, offset), KIND)
+        _check(fits, place, KIND)
         yield image, label
-    if count not in (None, number + 1):
-        raise DataError(f"{path} holds {number + 1:,} records, and must hold {count:,}. {REMEDY}")
 
 
-def _check(good: bool, place: tuple, problem: str) -> None:
+def _check(good: bool, place: str, problem: str) -> None:
     if not good:
-        path, number, offset = place
-        raise DataError(
-            f"{path}: record {number} at byte {offset:,} is damaged or of another kind: {problem}. {REMEDY}"
-        )
+        raise DataError(f"{place} is damaged or of another kind: {problem}. {REMEDY}")
 
 
 @functools.cache

@@ -47,8 +47,7 @@ def class_balance(*, numbers: bool = False, **splits: Split) -> Figure:
 def image_table(images: torch.Tensor, rows: list[str], columns: list[str]) -> Figure:
     """Draw images ``[R, C, H, W]`` as a table with a name for each row and column; 0 is white, 1 black. Notebook 04."""
     if images.shape[:2] != (len(rows), len(columns)):
-        shape = list(images.shape)
-        raise ValueError(f"{len(rows)} rows and {len(columns)} columns do not fit images of shape {shape}.")
+        raise ValueError(f"{len(rows)} rows and {len(columns)} columns do not fit images {list(images.shape)}.")
     side = min(9 / (len(columns) + 0.5), 1.2)
     size = (side * (len(columns) + 0.5), side * len(rows) + 0.35)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
@@ -144,8 +143,7 @@ def confusion(evaluation: Evaluation) -> Figure:
     for i, count in enumerate(np.diag(table)):
         axis.text(i + 0.5, i + 0.5, f"{count:,}", ha="center", va="center")
     axis.tick_params(left=False, bottom=False, labelrotation=0)
-    if max(map(len, table)) > 3:
-        axis.set_xticks(axis.get_xticks(), list(table), rotation=90)
+    axis.tick_params(axis="x", labelrotation=90 * (max(map(len, table)) > 3))
     axis.set(xlabel="predicted", ylabel="true")
     return figure
 
