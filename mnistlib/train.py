@@ -118,7 +118,7 @@ def fit(
             getattr(callback, event, lambda run: None)(run)
 
     bar = tqdm(total=epochs * steps_per_epoch, desc="training", unit="step", disable=not progress)
-    with bar, torch.random.fork_rng(), channels_last(net), ExitStack() as stack:
+    with bar, torch.random.fork_rng(), channels_last(net), exact_cudnn(), ExitStack() as stack:
         stack.callback(lambda: net.to(home).eval())  # also when the student interrupts the training
         torch.manual_seed(seed)  # dropout draws from PyTorch's own generator
         call("begin")
@@ -179,6 +179,11 @@ def check_settings(net: nn.Module, train: Split, valid: Split | None, *, epochs:
         raise ValueError(f"batch_size must be 1 to {len(train):,}, the number of training images; got {batch_size!r}.")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr, the learning rate, must be a number above 0; got {lr!r}.")
+
+
+def exact_cudnn():
+    """In this block a GPU adds in the same order each time, and does not shorten float32 to TF32."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def pick_device() -> torch.device:

@@ -208,6 +208,16 @@ def test_a_network_on_the_cpu_is_trained_on_the_fastest_device_and_comes_back(
     assert not padded_net.training
 
 
+def test_cudnn_is_exact_while_a_network_is_trained(few, padded_net):
+    def flags():
+        return torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
+
+    before, seen = flags(), []
+    callback = SimpleNamespace(batch_end=lambda run: seen.append(flags()))
+    fit(padded_net, few[0], epochs=1, progress=False, callbacks=[callback])
+    assert (set(seen), flags()) == ({(True, False)}, before)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_training_on_a_gpu_brings_the_network_back_and_leaves_its_random_numbers(small, padded_net, monkeypatch):
     monkeypatch.delenv("MNISTLIB_DEVICE")

@@ -14,7 +14,7 @@ from mnistlib.data import Split
 from mnistlib.evaluation import evaluate
 from mnistlib.networks import evaluating, find
 from mnistlib.seeds import Ensemble
-from mnistlib.train import History, check_settings, one_cycle, pick_device, record_epoch
+from mnistlib.train import History, check_settings, exact_cudnn, one_cycle, pick_device, record_epoch
 
 
 def fit_stacked(
@@ -41,7 +41,7 @@ def fit_stacked(
         optimizer, scheduler = optimizer(weights.values(), lr, epochs * steps, steps)
         step = _step_function(nets[0], weights, buffers, train, loss)
         step = _captured(step, device) if device.type == "cuda" else step
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), exact_cudnn():
             torch.manual_seed(seeds[0])  # dropout
             for _ in range(epochs):
                 start, losses, correct = time.perf_counter(), [], 0
